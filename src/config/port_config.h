@@ -1,0 +1,86 @@
+/*
+ * What an operator can say about a port, whether in the configuration file, to the control socket
+ * or on the command line: one table of keys serves all three.
+ */
+#ifndef CONVOY_CONFIG_PORT_CONFIG_H
+#define CONVOY_CONFIG_PORT_CONFIG_H
+
+#include "base/compiler.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "wire/frame_parse.h"
+
+enum port_type { PORT_TYPE_VHOST_USER, PORT_TYPE_TAP };
+
+/* Who listens on the vhost-user socket. */
+enum socket_mode {
+    SOCKET_MODE_SERVER, /* convoyd listens, the VMM connects */
+    SOCKET_MODE_CLIENT, /* the VMM listens, convoyd connects and reconnects */
+};
+
+/* When a convoy departs: see convoy/hold.h. */
+enum hold_mode { HOLD_OFF, HOLD_NATURAL, HOLD_FIXED };
+
+/* What happens to frames for a port that already holds as many as it may. */
+enum full_policy {
+    FULL_DROP,      /* the newcomer is dropped */
+    FULL_PUSH_BACK, /* its sender's queue is not read until there is room again */
+};
+
+struct hold_config {
+    enum hold_mode mode;
+    unsigned packets_max; /* HOLD_FIXED: K, a convoy departs with this many ... */
+    uint64_t time_max_ns; /* ... or T after its first */
+};
+
+struct port_config {
+    char name[PORT_NAME_BYTES_MAX];
+    enum port_type type;
+    struct hold_config hold;
+    enum full_policy full;
+    mac_addr mac;          /* vhost-user: address told to the guest; 0: derived from the name */
+    unsigned mtu;          /* 68 to 65535, default 1500 */
+
+    /* vhost-user */
+    char socket[108];      /* path; default RUNDIR/NAME.sock */
+    enum socket_mode socket_mode;
+    unsigned queue_pairs;  /* 1 to PORT_QUEUE_PAIRS_MAX */
+    bool offloads;         /* false: offer no checksum and segmentation offloads */
+    bool mergeable;        /* false: do not offer VIRTIO_NET_F_MRG_RXBUF */
+
+    /* tap */
+    char interface[16];    /* its name on the host; default: the port's name */
+    char bridge[16];       /* an existing Linux bridge that it joins; "" for none */
+};
+
+/* Defaults for a port of this name; the name itself is checked by port_config_finish. */
+void port_config_init(struct port_config *config, const char *name);
+
+/*
+ * Sets one key from its text, e.g. "queues" "2", "hold" "natural", "hold" "fixed:32,50us".
+ * Keys: type, socket, mode, queues, mac, mtu, hold, when-full, offloads, mergeable, interface, bridge.
+ * -EINVAL: the error's sentence names key, value and what was expected; the config is unchanged.
+ */
+int port_config_set(struct port_config *config, const char *key, const char *value,
+                    struct error *error) CV_MUST_CHECK;
+
+/*
+ * Checks what keys cannot check alone (name, keys that do not belong to the type) and fills what
+ * depends on others (socket path, interface name, MAC address). -EINVAL with a sentence.
+ */
+int port_config_finish(struct port_config *config, const char *run_dir, struct error *error)
+    CV_MUST_CHECK;
+
+/* Words of the enums, as they are written in configurations. */
+const char *port_type_name(enum port_type type);
+const char *socket_mode_name(enum socket_mode mode);
+const char *full_policy_name(enum full_policy policy);
+/* "off", "natural" or "fixed:32,50us" in the caller's buffer; returns the buffer. */
+const char *hold_config_format(const struct hold_config *hold, char *buffer, size_t buffer_bytes);
+
+/* "52:54:00:12:34:56" to a number and back; false when it is not a MAC address. */
+bool mac_parse(const char *text, mac_addr *ret_mac) CV_MUST_CHECK;
+#define MAC_TEXT_BYTES 18
+const char *mac_format(mac_addr mac, char text[static MAC_TEXT_BYTES]);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * A guest's memory as we see it: the regions that its front end has passed, each mapped from the
+ * file that backs it. Addresses from the guest are looked up here and nowhere else, so that nothing
+ * outside a region can be named.
+ *
+ * Threads: built and torn down by the control thread while no worker uses it; read by workers.
+ */
+#ifndef CONVOY_GUEST_GUEST_MEMORY_H
+#define CONVOY_GUEST_GUEST_MEMORY_H
+
+#include "base/error.h"
+#include "base/limits.h"
+
+struct guest_region {
+    uint64_t guest_address; /* first guest-physical address */
+    uint64_t user_address;  /* the front end's virtual address of the same byte */
+    uint64_t size;          /* bytes */
+    uint8_t *bytes;         /* the same byte in our address space */
+    void *map;              /* what munmap takes */
+    size_t map_size;
+};
+
+struct guest_memory {
+    unsigned count;
+    struct guest_region regions[GUEST_REGIONS_MAX]; /* sorted by guest_address, no overlap */
+};
+
+/* A region as a front end describes it (vhost-user: "memory region description"). */
+struct guest_region_request {
+    uint64_t guest_address;
+    uint64_t size;
+    uint64_t user_address;
+    uint64_t mmap_offset;
+};
+
+void guest_memory_init(struct guest_memory *memory);
+
+/*
+ * Maps one region of `fd` (which stays the caller's) and adds it. -EINVAL: sizes or offsets wrap, the file is not a
+ * regular one or is too short, or the region overlaps another; -ENOSPC: too many; or mmap's errno.
+ * The error's sentence says which; nothing is added on failure.
+ */
+int guest_memory_add(struct guest_memory *memory, const struct guest_region_request *request, int fd,
+                     struct error *error) CV_MUST_CHECK;
+
+/* Unmaps the region with exactly these addresses and size. -ENOENT: there is none. */
+int guest_memory_remove(struct guest_memory *memory, const struct guest_region_request *request)
+    CV_MUST_CHECK;
+
+/* Unmaps everything. */
+void guest_memory_uninit(struct guest_memory *memory);
+
+/*
+ * The bytes at a guest-physical address: a pointer, and in *ret_len how many of the `len` wanted
+ * bytes (at least 1) lie there in one run. NULL: not mapped, or len is 0.
+ */
+uint8_t *guest_memory_at(const struct guest_memory *memory, uint64_t guest_address, uint64_t len,
+                         uint64_t *ret_len);
+
+/* `len` bytes, aligned to `align`, at a front end's virtual address; NULL: not wholly in one region. */
+void *guest_memory_at_user(const struct guest_memory *memory, uint64_t user_address, uint64_t len,
+                           size_t align);
+
+/*
+ * A file may be cut short by its owner after we mapped it; touching what is gone raises SIGBUS. The
+ * handler installed here (once, by main) replaces the lost pages by private zero pages and notes it;
+ * a SIGBUS anywhere else is fatal as ever.
+ */
+int guest_memory_guard_install(void) CV_MUST_CHECK;
+
+/* True when pages of this memory have been lost: the guest's port must be stopped. */
+bool guest_memory_is_lost(const struct guest_memory *memory);
+
+#endif

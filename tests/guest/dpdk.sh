@@ -1,0 +1,1 @@
+dpdk_hugepages_teardown(){ :; }

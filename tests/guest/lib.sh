@@ -1,0 +1,373 @@
+# shellcheck shell=bash
+# Boots real guests for tests, the demo and measurements: source this file, do not run it.
+#
+#   source tests/guest/lib.sh
+#   guest_init                        # before all else; needs root
+#   trap guest_cleanup EXIT           # ends everything that was started, also after an interrupt
+#   guest_uml_start vm1 /run/x/vm1.sock ip=10.0.0.1/24
+#   guest_uml_start vm2 /run/x/vm2.sock ip=10.0.0.2/24
+#   guest_wait_ready vm1 vm2
+#   guest_run vm1 ping -c 3 10.0.0.2  # prints what the command prints, returns what it returns
+#   guest_kill vm1
+#
+# How it works. Every guest is a session and process group of its own, so that one signal ends all
+# of User Mode Linux's processes. Its second serial line is a pair of FIFOs: commands go in, one
+# line each, and answers come out (see ./init). One reader per guest takes the answers and hands
+# each to the guest_run that waits for it. All state is in files below $GUEST_WORK/NAME, so that
+# guests can be used from subshells:
+#
+#   group  process group        console   what the guest's console said
+#   to_guest, from_guest FIFOs  ready     exists from the moment the guest serves commands
+#   answer.ID FIFO  output.ID   gone      exists from the moment all processes of the guest ended
+#
+# Environment: GUEST_WORK (default: a fresh folder, removed by guest_cleanup; a given one is kept),
+# GUEST_CACHE (built things to be used again; default /var/tmp/convoy-guest), GUEST_LIFE_S (no
+# guest outlives this, whatever happens to the script; default 900), GUEST_XSTATE (a ready
+# libumlxstate.so, else it is compiled).
+
+GUEST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source-path=SCRIPTDIR
+source "$GUEST_DIR/dpdk.sh"
+source "$GUEST_DIR/qemu.sh"
+
+guest_say() {
+    printf 'guest: %s\n' "$*" >&2
+}
+
+# --- set-up and the end ---------------------------------------------------------------------------
+
+guest_init() {
+    if ((EUID != 0)); then
+        guest_say "guests, TAP devices and namespaces need root: run this with sudo"
+        return 1
+    fi
+    GUEST_CACHE=${GUEST_CACHE:-/var/tmp/convoy-guest}
+    GUEST_LIFE_S=${GUEST_LIFE_S:-900}
+    GUEST_WORK_IS_OURS=0
+    if [[ -z ${GUEST_WORK:-} ]]; then
+        GUEST_WORK=$(mktemp -d /tmp/convoy-guest.XXXXXX)
+        GUEST_WORK_IS_OURS=1
+    fi
+    # The reader of every guest must find them whatever shell starts it.
+    export GUEST_WORK GUEST_CACHE GUEST_LIFE_S
+    mkdir -p "$GUEST_WORK" "$GUEST_CACHE"
+}
+
+# Ends every guest, peer and device that this library started, and gives huge pages back. May be
+# called twice, and at any moment after guest_init.
+guest_cleanup() {
+    local dir
+    [[ -n ${GUEST_WORK:-} && -d $GUEST_WORK ]] || return 0
+    for dir in "$GUEST_WORK"/*/; do
+        [[ -e $dir/group ]] && guest_kill "$(basename "$dir")"
+    done
+    guest_tap_remove_all
+    dpdk_hugepages_teardown
+    if ((GUEST_WORK_IS_OURS)); then
+        rm -rf "$GUEST_WORK"
+    fi
+    return 0
+}
+
+# --- waiting for states ---------------------------------------------------------------------------
+
+# Runs a command until it succeeds: `guest_await SECONDS COMMAND...`. Returns 1 when time is up.
+guest_await() {
+    local seconds=$1 end_us
+    shift
+    end_us=$((${EPOCHREALTIME/[.,]/} + seconds * 1000000))
+    until "$@"; do
+        ((${EPOCHREALTIME/[.,]/} < end_us)) || return 1
+        guest_pause
+    done
+}
+
+# A hundredth of a second without a new process: processor time belongs to the guests.
+guest_pause() {
+    if [[ -z ${GUEST_PAUSE_FD:-} ]]; then
+        local fifo
+        fifo=$(mktemp -u "$GUEST_WORK/.pause.XXXXXX")
+        mkfifo "$fifo"
+        exec {GUEST_PAUSE_FD}<>"$fifo"
+        rm -f "$fifo"
+    fi
+    read -r -t 0.01 -u "$GUEST_PAUSE_FD" || true
+}
+
+# Whether the process group still has a process that is more than a zombie.
+guest_group_lives() {
+    kill -0 -- "-$1" 2>/dev/null || return 1
+    ps -e -o pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ {live = 1}
+        END {exit !live}'
+}
+
+guest_group_ended() {
+    ! guest_group_lives "$1"
+}
+
+guest_ready_or_gone() {
+    [[ -e $GUEST_WORK/$1/ready || -e $GUEST_WORK/$1/gone ]]
+}
+
+# Waits until the named guests serve commands; on failure shows the end of the guest's console.
+guest_wait_ready() {
+    local name
+    for name in "$@"; do
+        guest_await "${GUEST_BOOT_S:-60}" guest_ready_or_gone "$name" || true
+        if [[ ! -e $GUEST_WORK/$name/ready || -e $GUEST_WORK/$name/gone ]]; then
+            guest_say "$name did not come up; its console ends with:"
+            tail -n 20 "$GUEST_WORK/$name/console" >&2
+            return 1
+        fi
+    done
+}
+
+# --- processes ------------------------------------------------------------------------------------
+
+# Makes $GUEST_WORK/NAME with the two FIFOs. A name that ended may be used again.
+guest_prepare() {
+    local dir=$GUEST_WORK/$1
+    if [[ -e $dir/group ]]; then
+        guest_say "a guest named $1 exists already: end it with guest_kill first"
+        return 1
+    fi
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    mkfifo "$dir/to_guest" "$dir/from_guest"
+}
+
+# Starts a command line as a session of its own with console and FIFOs in place:
+# `guest_launch NAME CPUS COMMAND...`; CPUS may be empty. Descriptor 3 reads commands, 4 answers.
+guest_launch() {
+    local dir=$GUEST_WORK/$1 cpus=$2 pin=()
+    shift 2
+    [[ -n $cpus ]] && pin=(taskset -c "$cpus")
+    guest_reader "$dir" </dev/null >/dev/null 2>>"$dir/console" &
+    disown
+    # The shell that becomes the guest writes its own number: setsid may fork before. Disowned, so
+    # that the calling shell does not report how the guest ended.
+    # shellcheck disable=SC2016
+    setsid bash -c 'echo $$ >"$0/group.part"; mv "$0/group.part" "$0/group"; exec "$@"' "$dir" \
+        timeout -s KILL "$GUEST_LIFE_S" "${pin[@]}" "$@" \
+        3<>"$dir/to_guest" 4>"$dir/from_guest" </dev/null >>"$dir/console" 2>&1 &
+    disown
+    guest_await 10 test -s "$dir/group"
+}
+
+# Takes a guest's answers, one line each, until its last process has ended.
+guest_reader() {
+    local dir=$1 id status output fifo
+    while read -r id status output; do
+        [[ $id =~ ^@[0-9]+$ && $status =~ ^[0-9]+$ ]] || continue
+        id=${id#@}
+        if [[ $id == 0 ]]; then
+            base64 -d <<<"$output" >"$dir/ready.part"
+            mv "$dir/ready.part" "$dir/ready"
+        elif [[ -p $dir/answer.$id ]]; then
+            base64 -d <<<"$output" >"$dir/output.$id" || true
+            # Opened for both, because a reader that has given up must not hold this one.
+            echo "$status" 1<>"$dir/answer.$id"
+        fi
+    done <"$dir/from_guest"
+    : >"$dir/gone"
+    for fifo in "$dir"/answer.*; do
+        [[ -p $fifo ]] && echo gone 1<>"$fifo"
+    done
+    return 0
+}
+
+# Ends guests at once, as a crash would: `guest_kill NAME...`. Returns when all their processes
+# are gone.
+guest_kill() {
+    local name dir group
+    for name in "$@"; do
+        dir=$GUEST_WORK/$name
+        [[ -s $dir/group ]] || continue
+        group=$(<"$dir/group")
+        kill -KILL -- "-$group" 2>/dev/null || true
+        if ! guest_await 10 guest_group_ended "$group"; then
+            guest_say "$name (process group $group) does not end"
+            return 1
+        fi
+        rm -f "$dir/group"
+    done
+}
+
+# Prints the processor time that a guest's processes have used, in milliseconds.
+guest_cpu_ms() {
+    local group
+    group=$(<"$GUEST_WORK/$1/group")
+    # A process may end between the listing and the reading.
+    { cat /proc/[0-9]*/stat 2>/dev/null || true; } | sed 's/^.*) //' |
+        awk -v group="$group" -v hertz="$(getconf CLK_TCK)" \
+            '$3 == group {ticks += $12 + $13} END {printf "%d\n", ticks * 1000 / hertz}'
+}
+
+# --- commands -------------------------------------------------------------------------------------
+
+# `guest_run [-t SECONDS] NAME COMMAND...` runs a shell command in a guest, prints its output (both
+# streams) and returns its status: 124 when it took longer than SECONDS (default 60), 125 when the
+# guest is gone. Several may run in one guest at a time.
+guest_run() {
+    local limit_s=60 name dir id status fd
+    if [[ $1 == -t ]]; then
+        limit_s=$2
+        shift 2
+    fi
+    name=$1 dir=$GUEST_WORK/$1
+    shift
+    if [[ ! -e $dir/ready || -e $dir/gone ]]; then
+        guest_say "$name does not run"
+        return 125
+    fi
+    id=${EPOCHREALTIME/[.,]/}$BASHPID
+    mkfifo "$dir/answer.$id"
+    exec {fd}<>"$dir/answer.$id"
+    guest_send "$dir" "$id $limit_s $(base64 -w0 <<<"$*")"
+    # The reader tells those that wait; it may have gone between the test above and the FIFO.
+    [[ -e $dir/gone ]] && echo gone >&"$fd"
+    read -r -t $((limit_s + 10)) -u "$fd" status || status=silent
+    exec {fd}<&-
+    guest_run_result "$name" "$id" "$status"
+}
+
+guest_send() { # DIR LINE
+    {
+        flock 9
+        # Opened for both, because a FIFO whose guest has ended would block.
+        echo "$2" 1<>"$1/to_guest"
+    } 9>"$1/lock"
+}
+
+guest_run_result() { # NAME ID STATUS
+    local dir=$GUEST_WORK/$1
+    [[ -e $dir/output.$2 ]] && cat "$dir/output.$2"
+    rm -f "$dir/answer.$2" "$dir/output.$2"
+    case $3 in
+    gone)
+        guest_say "$1 ended while it ran a command"
+        return 125
+        ;;
+    silent)
+        guest_say "$1 does not answer"
+        return 124
+        ;;
+    *) return "$3" ;;
+    esac
+}
+
+# --- User Mode Linux ------------------------------------------------------------------------------
+
+# Builds once, in the cache, what every guest of a kind needs, and prints its path. Anything older
+# than its source is built again.
+guest_initramfs() { # uml | qemu
+    local out=$GUEST_CACHE/initramfs-$1.gz options=() source
+    if [[ $1 == qemu ]]; then
+        options=(--qemu "$(guest_qemu_kernel_fetch)") || return 1
+    fi
+    for source in "$GUEST_DIR/init" "$GUEST_DIR/initramfs.sh"; do
+        [[ $out -nt $source ]] || rm -f "$out"
+    done
+    [[ -e $out ]] || "$GUEST_DIR/initramfs.sh" "${options[@]}" "$out" || return 1
+    echo "$out"
+}
+
+# Prints the path of a preloaded library, compiled when it is older than its source.
+guest_preload() { # NAME, for tests/guest/NAME.c
+    local out=$GUEST_CACHE/lib$1.so source=$GUEST_DIR/$1.c
+    if [[ ! $out -nt $source ]]; then
+        cc -D_GNU_SOURCE -std=gnu11 -O2 -fPIC -shared -o "$out.$$" "$source" -ldl || return 1
+        mv "$out.$$" "$out"
+    fi
+    echo "$out"
+}
+
+# Turns the options that the guest's own init understands into words of its kernel command line,
+# one a line; returns 1 for any other option.
+guest_word() {
+    case $1 in
+    ip=* | ip6=* | mtu=* | mac=* | gw=*) echo "guest.$1" ;;
+    run=*) echo "guest.run=$(base64 -w0 <<<"${1#run=}")" ;;
+    *) return 1 ;;
+    esac
+}
+
+# `guest_uml_start NAME SOCKET [OPTION]...` boots a guest whose NIC is the vhost-user socket at
+# SOCKET, where the switch must listen (or soon will). Returns at once: see guest_wait_ready.
+#   ip=A.B.C.D/N ip6= gw= mtu= mac= run='shell command'     for the guest's init
+#   mem=256M  cpus=LIST (host processors)  wait_s=5 (for the socket to appear)
+guest_uml_start() {
+    local name=$1 socket=$2
+    shift 2
+    guest_uml_boot "$name" "$socket" "virtio_uml.device=$socket:1" "$@"
+}
+
+# The same with a TAP device of the host instead of a vhost-user socket: the kernel's own path, to
+# compare with. TAP is made if it does not exist, and joins bridge= if given.
+#   bridge=NAME  and the options of guest_uml_start
+guest_uml_start_tap() {
+    local name=$1 tap=$2 bridge='' option rest=()
+    shift 2
+    for option in "$@"; do
+        case $option in
+        bridge=*) bridge=${option#*=} ;;
+        *) rest+=("$option") ;;
+        esac
+    done
+    guest_tap_add "$tap" "$bridge" || return 1
+    guest_uml_boot "$name" '' "vec0:transport=tap,ifname=$tap,depth=128,gro=1" "${rest[@]}"
+}
+
+guest_uml_boot() { # NAME SOCKET NIC-WORD OPTION...
+    local name=$1 socket=$2 nic=$3 mem=256M cpus='' wait_s=5 initramfs preload option words=() word
+    shift 3
+    for option in "$@"; do
+        case $option in
+        mem=*) mem=${option#*=} ;;
+        cpus=*) cpus=${option#*=} ;;
+        wait_s=*) wait_s=${option#*=} ;;
+        *)
+            if ! word=$(guest_word "$option"); then
+                guest_say "guest_uml_start: unknown option '$option'"
+                return 1
+            fi
+            words+=("$word")
+            ;;
+        esac
+    done
+    initramfs=$(guest_initramfs uml) || return 1
+    preload=${GUEST_XSTATE:-$(guest_preload xstate)} || return 1
+    if [[ -n $socket ]] && ! guest_await "$wait_s" test -S "$socket"; then
+        guest_say "$name: no socket at $socket: the switch must listen there before the guest boots"
+        return 1
+    fi
+    guest_prepare "$name" || return 1
+    # TMPDIR: the guest's memory is a file there. uml_dir: its pid file must end with our folder.
+    guest_launch "$name" "$cpus" env TMPDIR=/dev/shm HOME="$GUEST_WORK/$name" LD_PRELOAD="$preload" \
+        linux.uml "mem=$mem" "initrd=$initramfs" "uml_dir=$GUEST_WORK/$name/" "umid=uml" \
+        con=null con0=null,fd:1 ssl=null ssl1=fd:3,fd:4 quiet "$nic" \
+        "guest.name=$name" "${words[@]}"
+}
+
+# --- TAP devices ----------------------------------------------------------------------------------
+
+# Makes a TAP device that guest_cleanup removes, and puts it into a bridge, which must exist.
+guest_tap_add() { # TAP [BRIDGE]
+    if [[ ! -e /sys/class/net/$1 ]]; then
+        ip tuntap add "$1" mode tap vnet_hdr || return 1
+        echo "$1" >>"$GUEST_WORK/taps"
+    fi
+    if [[ -n ${2:-} ]]; then
+        ip link set "$1" master "$2" || return 1
+    fi
+    ip link set "$1" up
+}
+
+guest_tap_remove_all() {
+    local tap
+    [[ -e $GUEST_WORK/taps ]] || return 0
+    while read -r tap; do
+        ip link del "$tap" 2>/dev/null || true
+    done <"$GUEST_WORK/taps"
+    rm -f "$GUEST_WORK/taps"
+}

@@ -1,0 +1,1 @@
+int umlxstate_dummy;
