@@ -7,7 +7,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-programs=(/usr/bin/iperf3 /usr/bin/sockperf /usr/sbin/ethtool)
+# busybox has no flock here.
+programs=(/usr/bin/iperf3 /usr/bin/sockperf /usr/sbin/ethtool /usr/bin/flock)
 # Modules by name; what they need is found in modules.dep and loaded before them.
 modules=(ipv6 virtio_net 8021q)
 

@@ -11,7 +11,8 @@
 #   guest_kill vm1
 #
 # How it works. Every guest is a session and process group of its own, so that one signal ends all
-# of User Mode Linux's processes. Its second serial line is a pair of FIFOs: commands go in, one
+# of User Mode Linux's processes. (It calls setsid() for itself where it is not a leader already: no
+# wrapper such as timeout may stand before it, or the group is not the one we know.) Its second serial line is a pair of FIFOs: commands go in, one
 # line each, and answers come out (see ./init). One reader per guest takes the answers and hands
 # each to the guest_run that waits for it. All state is in files below $GUEST_WORK/NAME, so that
 # guests can be used from subshells:
@@ -26,9 +27,6 @@
 # libumlxstate.so, else it is compiled).
 
 GUEST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source-path=SCRIPTDIR
-source "$GUEST_DIR/dpdk.sh"
-source "$GUEST_DIR/qemu.sh"
 
 guest_say() {
     printf 'guest: %s\n' "$*" >&2
@@ -53,8 +51,7 @@ guest_init() {
     mkdir -p "$GUEST_WORK" "$GUEST_CACHE"
 }
 
-# Ends every guest, peer and device that this library started, and gives huge pages back. May be
-# called twice, and at any moment after guest_init.
+# Ends every guest and device that this library started. May be called twice, and at any moment after guest_init.
 guest_cleanup() {
     local dir
     [[ -n ${GUEST_WORK:-} && -d $GUEST_WORK ]] || return 0
@@ -62,7 +59,6 @@ guest_cleanup() {
         [[ -e $dir/group ]] && guest_kill "$(basename "$dir")"
     done
     guest_tap_remove_all
-    dpdk_hugepages_teardown
     if ((GUEST_WORK_IS_OURS)); then
         rm -rf "$GUEST_WORK"
     fi
@@ -142,22 +138,33 @@ guest_launch() {
     local dir=$GUEST_WORK/$1 cpus=$2 pin=()
     shift 2
     [[ -n $cpus ]] && pin=(taskset -c "$cpus")
-    guest_reader "$dir" </dev/null >/dev/null 2>>"$dir/console" &
+    guest_reader "$dir" "$GUEST_LIFE_S" </dev/null >>"$dir/console" 2>&1 &
     disown
     # The shell that becomes the guest writes its own number: setsid may fork before. Disowned, so
     # that the calling shell does not report how the guest ended.
     # shellcheck disable=SC2016
     setsid bash -c 'echo $$ >"$0/group.part"; mv "$0/group.part" "$0/group"; exec "$@"' "$dir" \
-        timeout -s KILL "$GUEST_LIFE_S" "${pin[@]}" "$@" \
+        "${pin[@]}" "$@" \
         3<>"$dir/to_guest" 4>"$dir/from_guest" </dev/null >>"$dir/console" 2>&1 &
     disown
     guest_await 10 test -s "$dir/group"
 }
 
-# Takes a guest's answers, one line each, until its last process has ended.
+# Takes a guest's answers, one line each, until its last process has ended. It is also the watchdog
+# that ends a guest whose time is up, when perhaps nobody else is left to do it.
 guest_reader() {
-    local dir=$1 id status output fifo
-    while read -r id status output; do
+    local dir=$1 end_s=$((SECONDS + $2)) id status output fifo
+    while true; do
+        status=0
+        read -r -t $((end_s > SECONDS ? end_s - SECONDS : 1)) id status output || status=end:$?
+        case $status in
+        end:1) break ;;
+        end:*)
+            echo "the guest's time is up"
+            kill -KILL -- "-$(<"$dir/group")"
+            continue
+            ;;
+        esac
         [[ $id =~ ^@[0-9]+$ && $status =~ ^[0-9]+$ ]] || continue
         id=${id#@}
         if [[ $id == 0 ]]; then
@@ -260,15 +267,12 @@ guest_run_result() { # NAME ID STATUS
 
 # Builds once, in the cache, what every guest of a kind needs, and prints its path. Anything older
 # than its source is built again.
-guest_initramfs() { # uml | qemu
-    local out=$GUEST_CACHE/initramfs-$1.gz options=() source
-    if [[ $1 == qemu ]]; then
-        options=(--qemu "$(guest_qemu_kernel_fetch)") || return 1
-    fi
+guest_initramfs() { # uml
+    local out=$GUEST_CACHE/initramfs-$1.gz source
     for source in "$GUEST_DIR/init" "$GUEST_DIR/initramfs.sh"; do
         [[ $out -nt $source ]] || rm -f "$out"
     done
-    [[ -e $out ]] || "$GUEST_DIR/initramfs.sh" "${options[@]}" "$out" || return 1
+    [[ -e $out ]] || "$GUEST_DIR/initramfs.sh" "$out" || return 1
     echo "$out"
 }
 
