@@ -9,7 +9,7 @@
 
 /* A result that must not be dropped: every function that can fail returns 0 or a negative errno. */
 #define CV_MUST_CHECK __attribute__((warn_unused_result))
-#define CV_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define CV_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define CV_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define CV_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
