@@ -8,7 +8,7 @@
 #include "base/compiler.h"
 #include "base/error.h"
 #include "base/limits.h"
-#include "wire/frame_parse.h"
+#include "config/scalar.h"
 
 enum port_type { PORT_TYPE_VHOST_USER, PORT_TYPE_TAP };
 
@@ -38,49 +38,66 @@ struct port_config {
     enum port_type type;
     struct hold_config hold;
     enum full_policy full;
-    mac_addr mac;          /* vhost-user: address told to the guest; 0: derived from the name */
-    unsigned mtu;          /* 68 to 65535, default 1500 */
+    mac_addr mac; /* vhost-user: address told to the guest; 0: derived from the name */
+    unsigned mtu; /* 68 to 65535, default 1500 */
 
     /* vhost-user */
-    char socket[108];      /* path; default RUNDIR/NAME.sock */
+    char socket[108]; /* path; default RUNDIR/NAME.sock */
     enum socket_mode socket_mode;
-    unsigned queue_pairs;  /* 1 to PORT_QUEUE_PAIRS_MAX */
-    bool offloads;         /* false: offer no checksum and segmentation offloads */
-    bool mergeable;        /* false: do not offer VIRTIO_NET_F_MRG_RXBUF */
+    unsigned queue_pairs; /* 1 to PORT_QUEUE_PAIRS_MAX */
+    bool offloads;        /* false: offer no checksum and segmentation offloads */
+    bool mergeable;       /* false: do not offer VIRTIO_NET_F_MRG_RXBUF */
 
     /* tap */
-    char interface[16];    /* its name on the host; default: the port's name */
-    char bridge[16];       /* an existing Linux bridge that it joins; "" for none */
+    char interface[16]; /* its name on the host; default: the port's name */
+    char bridge[16];    /* an existing Linux bridge that it joins; "" for none */
+
+    uint32_t keys_set; /* which keys port_config_set has set: bit N is port_config_key(N) */
+    bool name_is_cut;  /* port_config_init was given a name too long for `name` */
 };
 
 /* Defaults for a port of this name; the name itself is checked by port_config_finish. */
 void port_config_init(struct port_config *config, const char *name);
 
 /*
- * Sets one key from its text, e.g. "queues" "2", "hold" "natural", "hold" "fixed:32,50us".
- * Keys: type, socket, mode, queues, mac, mtu, hold, when-full, offloads, mergeable, interface, bridge.
- * -EINVAL: the error's sentence names key, value and what was expected; the config is unchanged.
+ * Sets one key from its text, e.g. "queues" "2", "hold" "natural", "hold" "fixed:32,50us". Keys:
+ * name, type, socket, mode, queues, mac, mtu, hold, when-full, offloads, mergeable, interface,
+ * bridge. -EINVAL: the error's sentence starts with "KEY: ", names the value and what was expected;
+ * the config is unchanged. A key may be set again; the last value counts.
  */
 int port_config_set(struct port_config *config, const char *key, const char *value,
                     struct error *error) CV_MUST_CHECK;
+
+/* The keys' names in the order of the manual page; NULL behind the last. */
+const char *port_config_key(unsigned index);
 
 /*
  * Checks what keys cannot check alone (name, keys that do not belong to the type) and fills what
  * depends on others (socket path, interface name, MAC address). -EINVAL with a sentence.
  */
-int port_config_finish(struct port_config *config, const char *run_dir, struct error *error)
-    CV_MUST_CHECK;
+int port_config_finish(struct port_config *config, const char *run_dir,
+                       struct error *error) CV_MUST_CHECK;
+
+/*
+ * Whether two finished ports can exist side by side: names, socket paths, interfaces and MAC
+ * addresses must differ. -EEXIST: the sentence starts with "KEY: " and blames `config`.
+ */
+int port_config_check_pair(const struct port_config *config, const struct port_config *other,
+                           struct error *error) CV_MUST_CHECK;
+
+/*
+ * The MAC address that a guest is told when the operator gives none: 52:54:00 (locally
+ * administered, the prefix that QEMU uses) and the lowest 24 bits of the name's 64-bit FNV-1a hash
+ * after the 64-bit finaliser of MurmurHash3. The same name always gets the same address.
+ */
+mac_addr port_config_derive_mac(const char *name);
 
 /* Words of the enums, as they are written in configurations. */
 const char *port_type_name(enum port_type type);
 const char *socket_mode_name(enum socket_mode mode);
 const char *full_policy_name(enum full_policy policy);
+const char *hold_mode_name(enum hold_mode mode);
 /* "off", "natural" or "fixed:32,50us" in the caller's buffer; returns the buffer. */
 const char *hold_config_format(const struct hold_config *hold, char *buffer, size_t buffer_bytes);
-
-/* "52:54:00:12:34:56" to a number and back; false when it is not a MAC address. */
-bool mac_parse(const char *text, mac_addr *ret_mac) CV_MUST_CHECK;
-#define MAC_TEXT_BYTES 18
-const char *mac_format(mac_addr mac, char text[static MAC_TEXT_BYTES]);
 
 #endif
