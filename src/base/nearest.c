@@ -4,12 +4,10 @@
 #include <string.h>
 #include <strings.h>
 
-enum { WORD_BYTES_MAX = 48 };
-
-/* Edits between two words of at most WORD_BYTES_MAX letters; rows are prefixes of `a`. */
+/* Edits between two words of at most NEAREST_WORD_BYTES_MAX letters; rows are prefixes of `a`. */
 static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
-    unsigned cost[WORD_BYTES_MAX + 1][WORD_BYTES_MAX + 1];
+    unsigned cost[NEAREST_WORD_BYTES_MAX + 1][NEAREST_WORD_BYTES_MAX + 1];
 
     for (size_t i = 0; i <= a_len; i++)
         cost[i][0] = (unsigned)i;
@@ -38,7 +36,8 @@ void nearest_offer(struct nearest *nearest, const char *candidate)
     size_t wanted_len = strlen(nearest->wanted), candidate_len = strlen(candidate);
     unsigned distance, distance_max;
 
-    if (wanted_len == 0 || wanted_len > WORD_BYTES_MAX || candidate_len > WORD_BYTES_MAX)
+    if (wanted_len == 0 || wanted_len > NEAREST_WORD_BYTES_MAX ||
+        candidate_len > NEAREST_WORD_BYTES_MAX)
         return;
     if (strcasecmp(nearest->wanted, candidate) == 0)
         distance = 0;
@@ -46,15 +45,15 @@ void nearest_offer(struct nearest *nearest, const char *candidate)
         distance = edit_distance(nearest->wanted, wanted_len, candidate, candidate_len);
     /* One slip in a short word, two in a longer one; more is another word. */
     distance_max = CV_MAX(wanted_len, candidate_len) >= 5 ? 2 : 1;
-    if (distance <= distance_max && (!nearest->word || distance < nearest->distance)) {
-        nearest->word = candidate;
+    if (distance <= distance_max && (!nearest->word[0] || distance < nearest->distance)) {
+        memcpy(nearest->word, candidate, candidate_len + 1);
         nearest->distance = distance;
     }
 }
 
 const char *nearest_format(const struct nearest *nearest, char *buffer, size_t buffer_bytes)
 {
-    if (nearest->word)
+    if (nearest->word[0])
         (void)snprintf(buffer, buffer_bytes, "; did you mean \"%s\"?", nearest->word);
     else if (buffer_bytes > 0)
         buffer[0] = '\0';

@@ -8,13 +8,15 @@
 
 #include "base/compiler.h"
 
+enum { NEAREST_WORD_BYTES_MAX = 48 }; /* longer words are not compared */
+
 struct nearest {
-    const char *wanted; /* what was typed; the caller's */
-    const char *word;   /* best candidate so far, NULL for none; the caller's */
-    unsigned distance;  /* of `word` */
+    const char *wanted;                    /* what was typed; the caller's */
+    char word[NEAREST_WORD_BYTES_MAX + 1]; /* best candidate so far, "" for none */
+    unsigned distance;                     /* of `word` */
 };
 
-/* Starts a search; `wanted` and every candidate must outlive it. */
+/* Starts a search; `wanted` must outlive it. */
 void nearest_init(struct nearest *nearest, const char *wanted);
 
 /* Considers a candidate. It is taken if it is near enough to be meant, and nearer than the last. */
