@@ -14,7 +14,8 @@ typedef uint64_t mac_addr;
 #define MAC_MULTICAST_BIT UINT64_C(0x010000000000)
 
 enum frame_flags {
-    FRAME_MALFORMED = 1 << 0,  /* not even an Ethernet header, or a source address that is multicast */
+    FRAME_MALFORMED = 1 << 0,  /* not even an Ethernet header, a VLAN tag cut short, or a source address
+                                  that is multicast: the other flags are void */
     FRAME_VLAN = 1 << 1,       /* at least one VLAN tag; vlan_tci is the outer one */
     FRAME_IPV4 = 1 << 2,       /* l3_offset points to a well-formed IPv4 header */
     FRAME_IPV6 = 1 << 3,       /* l3_offset points to an IPv6 header; extensions were walked */
@@ -23,6 +24,7 @@ enum frame_flags {
     FRAME_UDP = 1 << 6,        /* l4_offset points to a whole UDP header */
     FRAME_EXPRESS = 1 << 7,    /* never waits for company: ARP, ND, DHCP, ICMP, TCP SYN/FIN/RST, TCP
                                   PSH, DSCP EF or CS6 */
+    FRAME_TRAILER = 1 << 8,    /* bytes follow the IP packet's end: Ethernet padding */
 };
 
 struct frame_facts {
@@ -30,12 +32,13 @@ struct frame_facts {
     mac_addr src;            /* source MAC address */
     uint32_t flow_hash;      /* equal for all frames of a flow (addresses, protocol, ports) */
     uint16_t flags;          /* enum frame_flags */
-    uint16_t ethertype;      /* behind all VLAN tags, host byte order */
+    uint16_t ethertype;      /* behind all VLAN tags (at most four are walked), host byte order */
     uint16_t vlan_tci;       /* outer tag's TCI, 0 without FRAME_VLAN */
-    uint16_t l3_offset;      /* from the frame's first byte; 0: none known */
-    uint16_t l4_offset;      /* transport header, 0: none known */
+    uint16_t l3_offset;      /* what follows the Ethernet header and its tags; 0: malformed */
+    uint16_t l4_offset;      /* transport header (of any protocol) in the head, 0: none known */
     uint16_t payload_offset; /* first byte behind the TCP or UDP header, 0: none known */
-    uint8_t ip_protocol;     /* the transport protocol, 0 without an IP flag */
+    uint8_t ip_protocol;     /* the transport protocol, or the IPv6 extension header at which the
+                                walk ended; 0 without an IP flag */
 };
 
 /*
