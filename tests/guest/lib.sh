@@ -20,6 +20,7 @@
 #   group  process group        console   what the guest's console said
 #   to_guest, from_guest FIFOs  ready     exists from the moment the guest serves commands
 #   answer.ID FIFO  output.ID   gone      exists from the moment all processes of the guest ended
+#   no_nic  exists when the guest came up without a network interface
 #
 # Environment: GUEST_WORK (default: a fresh folder, removed by guest_cleanup; a given one is kept),
 # GUEST_CACHE (built things to be used again; default /var/tmp/convoy-guest), GUEST_LIFE_S (no
@@ -27,6 +28,10 @@
 # libumlxstate.so, else it is compiled).
 
 GUEST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# shellcheck source-path=SCRIPTDIR
+source "$GUEST_DIR/qemu.sh"
+source "$GUEST_DIR/dpdk.sh"
 
 guest_say() {
     printf 'guest: %s\n' "$*" >&2
@@ -51,14 +56,16 @@ guest_init() {
     mkdir -p "$GUEST_WORK" "$GUEST_CACHE"
 }
 
-# Ends every guest and device that this library started. May be called twice, and at any moment after guest_init.
+# Ends every guest, peer and device that this library started, and gives huge pages back. May be
+# called twice, and at any moment after guest_init.
 guest_cleanup() {
     local dir
     [[ -n ${GUEST_WORK:-} && -d $GUEST_WORK ]] || return 0
     for dir in "$GUEST_WORK"/*/; do
-        [[ -e $dir/group ]] && guest_kill "$(basename "$dir")"
+        [[ -e $dir/group ]] && { guest_kill "$(basename "$dir")" || true; }
     done
     guest_tap_remove_all
+    dpdk_hugepages_teardown
     if ((GUEST_WORK_IS_OURS)); then
         rm -rf "$GUEST_WORK"
     fi
@@ -115,6 +122,11 @@ guest_wait_ready() {
             tail -n 20 "$GUEST_WORK/$name/console" >&2
             return 1
         fi
+        if [[ -e $GUEST_WORK/$name/no_nic ]]; then
+            guest_say "$name found no network interface; its kernel says:"
+            guest_run "$name" 'dmesg | tail -n 10' >&2
+            return 1
+        fi
     done
 }
 
@@ -169,6 +181,7 @@ guest_reader() {
         id=${id#@}
         if [[ $id == 0 ]]; then
             base64 -d <<<"$output" >"$dir/ready.part"
+            [[ $status == 0 ]] || : >"$dir/no_nic"
             mv "$dir/ready.part" "$dir/ready"
         elif [[ -p $dir/answer.$id ]]; then
             base64 -d <<<"$output" >"$dir/output.$id" || true
@@ -267,12 +280,15 @@ guest_run_result() { # NAME ID STATUS
 
 # Builds once, in the cache, what every guest of a kind needs, and prints its path. Anything older
 # than its source is built again.
-guest_initramfs() { # uml
-    local out=$GUEST_CACHE/initramfs-$1.gz source
+guest_initramfs() { # uml | qemu
+    local out=$GUEST_CACHE/initramfs-$1.gz options=() source
+    if [[ $1 == qemu ]]; then
+        options=(--qemu "$(guest_qemu_kernel_fetch)") || return 1
+    fi
     for source in "$GUEST_DIR/init" "$GUEST_DIR/initramfs.sh"; do
         [[ $out -nt $source ]] || rm -f "$out"
     done
-    [[ -e $out ]] || "$GUEST_DIR/initramfs.sh" "$out" || return 1
+    [[ -e $out ]] || "$GUEST_DIR/initramfs.sh" "${options[@]}" "$out" || return 1
     echo "$out"
 }
 
@@ -322,6 +338,12 @@ guest_uml_start_tap() {
     guest_uml_boot "$name" '' "vec0:transport=tap,ifname=$tap,depth=128,gro=1" "${rest[@]}"
 }
 
+guest_await_socket() { # NAME SOCKET SECONDS
+    guest_await "$3" test -S "$2" && return
+    guest_say "$1: no socket at $2: the switch must listen there before the guest boots"
+    return 1
+}
+
 guest_uml_boot() { # NAME SOCKET NIC-WORD OPTION...
     local name=$1 socket=$2 nic=$3 mem=256M cpus='' wait_s=5 initramfs preload option words=() word
     shift 3
@@ -341,9 +363,8 @@ guest_uml_boot() { # NAME SOCKET NIC-WORD OPTION...
     done
     initramfs=$(guest_initramfs uml) || return 1
     preload=${GUEST_XSTATE:-$(guest_preload xstate)} || return 1
-    if [[ -n $socket ]] && ! guest_await "$wait_s" test -S "$socket"; then
-        guest_say "$name: no socket at $socket: the switch must listen there before the guest boots"
-        return 1
+    if [[ -n $socket ]]; then
+        guest_await_socket "$name" "$socket" "$wait_s" || return 1
     fi
     guest_prepare "$name" || return 1
     # TMPDIR: the guest's memory is a file there. uml_dir: its pid file must end with our folder.
