@@ -278,9 +278,14 @@ static uint16_t used_index_load(const struct front_ring *ring)
     return __atomic_load_n(&ring->used->index, __ATOMIC_ACQUIRE);
 }
 
+uint16_t front_ring_used(const struct front_ring *ring)
+{
+    return (uint16_t)(used_index_load(ring) - ring->used_index);
+}
+
 bool front_ring_has_used(const struct front_ring *ring)
 {
-    return used_index_load(ring) != ring->used_index;
+    return front_ring_used(ring) != 0;
 }
 
 unsigned front_ring_outstanding(const struct front_ring *ring)

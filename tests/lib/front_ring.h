@@ -191,6 +191,8 @@ bool front_ring_calls_enable(struct front_ring *ring, uint16_t count);
 /* Takes what the call eventfd has counted. */
 void front_ring_calls_take(struct front_ring *ring);
 
+/* Used elements that have not been looked at. */
+uint16_t front_ring_used(const struct front_ring *ring);
 bool front_ring_has_used(const struct front_ring *ring);
 /* Chains that the device holds. */
 unsigned front_ring_outstanding(const struct front_ring *ring);

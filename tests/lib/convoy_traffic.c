@@ -1,0 +1,357 @@
+/*
+ * convoy-traffic: verified traffic between guests of its own through a running switch. A test tool.
+ *
+ * Sockets are given in pairs; the ends of a pair send to each other. The last line of output starts
+ * with "result" and holds key=value words for scripts. Exit status 1 when a frame was doubled,
+ * reordered, altered or, unless that was asked for, lost, or when the switch broke a rule of its
+ * rings; 2 when nothing could be run.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "exchange.h"
+#include "guest/vhost_user.h"
+
+static const char usage[] =
+    "Usage: convoy-traffic [OPTION]... SOCKET SOCKET [SOCKET SOCKET]...\n"
+    "\n"
+    "  --frames N          frames that each end sends (default 1000000)\n"
+    "  --verify            check number, order and every byte of each frame\n"
+    "  --kind KIND         ether, udp4 (default), udp6, tcp4, tcp6\n"
+    "  --size N[-M]        bytes of a frame; with --stream: of payload (default 60)\n"
+    "  --stream            TCP or UDP streams; payloads over --mss are super-packets\n"
+    "  --mss N             largest segment of a stream (default 1448)\n"
+    "  --offload-csum      leave transport checksums to the switch\n"
+    "  --one-way           only the first of each pair sends\n"
+    "  --window N          frames under way per direction (default 128; 0: no limit)\n"
+    "  --burst N           frames per turn (default 64)\n"
+    "  --busy              poll the rings instead of waiting for calls\n"
+    "  --features WORD     plain, linux (default), or a number: features to acknowledge\n"
+    "  --add-features N    features besides, as a number (IN_ORDER: 0x800000000)\n"
+    "  --drop-features N   features not to acknowledge\n"
+    "  --queues N          queue pairs (default 1)\n"
+    "  --ring N            entries of each ring (default 256)\n"
+    "  --cut N,N,...[,*N]  sizes of the pieces of a sent frame, header included; *N: of all "
+    "further ones\n"
+    "  --indirect          put the pieces into indirect tables\n"
+    "  --receive-bytes N   size of receive buffers\n"
+    "  --listen            the switch connects to the sockets\n"
+    "  --slow-reader RATE  second ends read only RATE frames per second; loss is no error\n"
+    "  --stop-reading N    second ends read N frames and then stop; loss is no error\n"
+    "  --allow-loss        loss is no error\n"
+    "  --seed N            of drawn sizes (default 1)\n"
+    "  --time-limit S      seconds until the run counts as hung (default 120)\n";
+
+struct arguments {
+    struct front_end_options front;
+    struct exchange_options exchange;
+    struct front_cut cut;
+    bool loss_allowed;
+    uint64_t time_limit_s;
+};
+
+enum option_key {
+    OPT_FRAMES = 256,
+    OPT_VERIFY,
+    OPT_KIND,
+    OPT_SIZE,
+    OPT_STREAM,
+    OPT_MSS,
+    OPT_OFFLOAD_CSUM,
+    OPT_ONE_WAY,
+    OPT_WINDOW,
+    OPT_BURST,
+    OPT_BUSY,
+    OPT_FEATURES,
+    OPT_ADD_FEATURES,
+    OPT_DROP_FEATURES,
+    OPT_QUEUES,
+    OPT_RING,
+    OPT_CUT,
+    OPT_INDIRECT,
+    OPT_RECEIVE_BYTES,
+    OPT_LISTEN,
+    OPT_SLOW_READER,
+    OPT_STOP_READING,
+    OPT_ALLOW_LOSS,
+    OPT_SEED,
+    OPT_TIME_LIMIT,
+};
+
+static const struct option options[] = {
+    {"frames", required_argument, NULL, OPT_FRAMES},
+    {"verify", no_argument, NULL, OPT_VERIFY},
+    {"kind", required_argument, NULL, OPT_KIND},
+    {"size", required_argument, NULL, OPT_SIZE},
+    {"stream", no_argument, NULL, OPT_STREAM},
+    {"mss", required_argument, NULL, OPT_MSS},
+    {"offload-csum", no_argument, NULL, OPT_OFFLOAD_CSUM},
+    {"one-way", no_argument, NULL, OPT_ONE_WAY},
+    {"window", required_argument, NULL, OPT_WINDOW},
+    {"burst", required_argument, NULL, OPT_BURST},
+    {"busy", no_argument, NULL, OPT_BUSY},
+    {"features", required_argument, NULL, OPT_FEATURES},
+    {"add-features", required_argument, NULL, OPT_ADD_FEATURES},
+    {"drop-features", required_argument, NULL, OPT_DROP_FEATURES},
+    {"queues", required_argument, NULL, OPT_QUEUES},
+    {"ring", required_argument, NULL, OPT_RING},
+    {"cut", required_argument, NULL, OPT_CUT},
+    {"indirect", no_argument, NULL, OPT_INDIRECT},
+    {"receive-bytes", required_argument, NULL, OPT_RECEIVE_BYTES},
+    {"listen", no_argument, NULL, OPT_LISTEN},
+    {"slow-reader", required_argument, NULL, OPT_SLOW_READER},
+    {"stop-reading", required_argument, NULL, OPT_STOP_READING},
+    {"allow-loss", no_argument, NULL, OPT_ALLOW_LOSS},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"time-limit", required_argument, NULL, OPT_TIME_LIMIT},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+__attribute__((noreturn)) static void fail(const char *what, const char *value)
+{
+    fprintf(stderr, "convoy-traffic: %s: %s\n", what, value);
+    exit(2);
+}
+
+static uint64_t number_of(const char *text, uint64_t max)
+{
+    char *end;
+    uint64_t value;
+
+    errno = 0;
+    value = strtoull(text, &end, 0);
+    if (errno || end == text || *end || value > max)
+        fail("not a number in range", text);
+    return value;
+}
+
+static enum traffic_kind kind_of(const char *word)
+{
+    static const char *const words[] = {"ether", "udp4", "udp6", "tcp4", "tcp6"};
+
+    for (unsigned i = 0; i < CV_COUNT_OF(words); i++) {
+        if (strcmp(word, words[i]) == 0)
+            return (enum traffic_kind)i;
+    }
+    fail("not a kind of traffic", word);
+}
+
+static uint64_t features_of(const char *word)
+{
+    if (strcmp(word, "plain") == 0)
+        return front_features_plain;
+    if (strcmp(word, "linux") == 0)
+        return front_features_linux;
+    return number_of(word, UINT64_MAX);
+}
+
+static void set_size(struct exchange_options *exchange, char *text)
+{
+    char *dash = strchr(text, '-');
+
+    if (dash)
+        *dash = '\0';
+    exchange->len_min = number_of(text, 65535);
+    exchange->len_max = dash ? number_of(dash + 1, 65535) : exchange->len_min;
+    if (exchange->len_min > exchange->len_max || exchange->len_min == 0)
+        fail("not a range of sizes", text);
+}
+
+static void set_cut(struct front_cut *cut, char *text)
+{
+    for (char *word = strtok(text, ","); word; word = strtok(NULL, ",")) {
+        if (*word == '*')
+            cut->each_bytes = (uint32_t)number_of(word + 1, 65535);
+        else if (cut->piece_count < FRONT_PIECES_LISTED_MAX)
+            cut->piece_bytes[cut->piece_count++] = (uint32_t)number_of(word, 65535);
+        else
+            fail("too many pieces", word);
+    }
+}
+
+static void set_front_option(struct arguments *a, int key, char *value)
+{
+    struct front_end_options *front = &a->front;
+
+    switch (key) {
+    case OPT_FEATURES:
+        front->features = features_of(value);
+        break;
+    case OPT_ADD_FEATURES:
+        front->features |= number_of(value, UINT64_MAX);
+        break;
+    case OPT_DROP_FEATURES:
+        front->features &= ~number_of(value, UINT64_MAX);
+        break;
+    case OPT_QUEUES:
+        front->pairs = (unsigned)number_of(value, FRONT_PAIRS_MAX);
+        break;
+    case OPT_RING:
+        front->size = (unsigned)number_of(value, 32768);
+        break;
+    case OPT_CUT:
+        set_cut(&a->cut, value);
+        break;
+    case OPT_INDIRECT:
+        a->cut.indirect = true;
+        break;
+    case OPT_RECEIVE_BYTES:
+        front->receive_bytes = (uint32_t)number_of(value, 1 << 20);
+        break;
+    case OPT_LISTEN:
+        front->listen = true;
+        break;
+    default:
+        fprintf(stderr, "%s", usage);
+        exit(2);
+    }
+}
+
+static void set_traffic_option(struct arguments *a, int key, char *value)
+{
+    struct exchange_options *exchange = &a->exchange;
+
+    switch (key) {
+    case OPT_KIND:
+        exchange->kind = kind_of(value);
+        break;
+    case OPT_SIZE:
+        set_size(exchange, value);
+        break;
+    case OPT_STREAM:
+        exchange->stream = exchange->verify = true;
+        break;
+    case OPT_MSS:
+        exchange->mss = number_of(value, 1448);
+        break;
+    case OPT_OFFLOAD_CSUM:
+        exchange->offload_csum = true;
+        break;
+    case OPT_ONE_WAY:
+        exchange->one_way = true;
+        break;
+    case OPT_WINDOW:
+        exchange->window = (unsigned)number_of(value, 1 << 20);
+        break;
+    case OPT_BURST:
+        exchange->burst = (unsigned)number_of(value, 32768);
+        break;
+    default:
+        set_front_option(a, key, value);
+    }
+}
+
+static void set_option(struct arguments *a, int key, char *value)
+{
+    switch (key) {
+    case OPT_FRAMES:
+        a->exchange.frames = number_of(value, UINT64_MAX);
+        break;
+    case OPT_VERIFY:
+        a->exchange.verify = true;
+        break;
+    case OPT_BUSY:
+        a->exchange.busy = true;
+        break;
+    case OPT_SLOW_READER:
+        a->exchange.read_rate = number_of(value, UINT32_MAX);
+        a->loss_allowed = true;
+        break;
+    case OPT_STOP_READING:
+        a->exchange.read_max = number_of(value, UINT64_MAX);
+        a->loss_allowed = true;
+        break;
+    case OPT_ALLOW_LOSS:
+        a->loss_allowed = true;
+        break;
+    case OPT_SEED:
+        a->exchange.seed = number_of(value, UINT64_MAX);
+        break;
+    case OPT_TIME_LIMIT:
+        a->time_limit_s = number_of(value, 86400);
+        break;
+    case 'h':
+        printf("%s", usage);
+        exit(0);
+    default:
+        set_traffic_option(a, key, value);
+    }
+}
+
+static void report(const struct exchange *exchange, const struct exchange_result *r, bool finished)
+{
+    double seconds = (double)(exchange->finished_ns - exchange->started_ns) / 1e9;
+    double frames = (double)CV_MAX(r->received, 1);
+
+    printf("%u guests, seed %llu, features %#llx\n", exchange->end_count,
+           (unsigned long long)exchange->options.seed,
+           (unsigned long long)exchange->ends[0].fe.features);
+    if (r->first_wrong[0])
+        printf("first thing wrong: %s\n", r->first_wrong);
+    if (!finished)
+        printf("the run did not end within its time limit\n");
+    printf("result sent=%llu received=%llu lost=%llu doubled=%llu reordered=%llu altered=%llu "
+           "super=%llu foreign=%llu faults=%llu missed_calls=%llu seconds=%.3f mpps=%.3f gbps=%.3f "
+           "kicks_per_frame=%.4f calls_per_frame=%.4f\n",
+           (unsigned long long)r->sent, (unsigned long long)r->received,
+           (unsigned long long)r->lost, (unsigned long long)r->doubled,
+           (unsigned long long)r->reordered, (unsigned long long)r->altered,
+           (unsigned long long)r->super, (unsigned long long)r->foreign,
+           (unsigned long long)r->faults, (unsigned long long)exchange->missed_calls, seconds,
+           (double)r->received / seconds / 1e6, (double)r->received_bytes * 8 / seconds / 1e9,
+           (double)r->kicks / frames, (double)r->calls / frames);
+}
+
+static int run(const struct arguments *a, const char *const *sockets, unsigned count)
+{
+    struct exchange exchange;
+    struct exchange_result result;
+    struct error error;
+    bool finished;
+
+    if (exchange_open(&exchange, sockets, count, &a->front, &a->exchange, &error) < 0)
+        fail("cannot start", error.text);
+    for (unsigned i = 0; i < count; i++) {
+        for (unsigned pair = 0; pair < exchange.ends[i].fe.ring_count / 2; pair++)
+            front_end_transmitq(&exchange.ends[i].fe, pair)->cut = a->cut;
+    }
+    finished = exchange_run(&exchange, clock_now_ns() + a->time_limit_s * UINT64_C(1000000000));
+    if (!finished)
+        exchange.finished_ns = clock_now_ns();
+    exchange_get_result(&exchange, &result);
+    report(&exchange, &result, finished);
+    finished &= exchange.missed_calls == 0;
+    exchange_close(&exchange);
+    return finished && exchange_result_is_good(&result, a->loss_allowed) ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {
+        .front = {.features = front_features_linux, .protocol_features = front_protocol_features},
+        .exchange = {.kind = TRAFFIC_UDP4,
+                     .len_min = 60,
+                     .len_max = 60,
+                     .window = 128,
+                     .frames = 1000000,
+                     .seed = 1},
+        .time_limit_s = 120,
+    };
+    int key, count;
+
+    while ((key = getopt_long(argc, argv, "h", options, NULL)) != -1)
+        set_option(&a, key, optarg);
+    count = argc - optind;
+    if (count < 2 || count % 2 != 0 || count > EXCHANGE_ENDS_MAX) {
+        fprintf(stderr, "%s", usage);
+        return 2;
+    }
+    if (!a.exchange.stream && a.exchange.len_max > 2000)
+        a.front.transmit_bytes = (uint32_t)a.exchange.len_max + 64;
+    return run(&a, (const char *const *)argv + optind, (unsigned)count);
+}
