@@ -11,7 +11,8 @@ struct error {
     char text[512]; /* one sentence: what is wrong, where, and what would be right */
 };
 
-/* Writes the sentence (cut at the array's end, always terminated) and returns `code`, a negative errno. */
+/* Writes the sentence (cut at the array's end, always terminated) and returns `code`, a negative
+ * errno. */
 int error_set(struct error *error, int code, const char *format, ...) CV_PRINTF(3, 4);
 
 #endif

@@ -60,7 +60,8 @@ int reactor_modify(struct reactor *reactor, struct reactor_watch *watch, uint32_
 void reactor_remove(struct reactor *reactor, struct reactor_watch *watch)
 {
     (void)reactor_control(reactor, EPOLL_CTL_DEL, watch, 0);
-    /* Events of this round that were not handed out yet must not reach a watch that may be freed. */
+    /* Events of this round that were not handed out yet must not reach a watch that may be freed.
+     */
     for (int i = 0; i < reactor->event_count; i++)
         if (reactor->events[i].data.ptr == watch)
             reactor->events[i].data.ptr = NULL;
@@ -87,8 +88,8 @@ static struct reactor_timer *reactor_next_timer(struct reactor *reactor)
     struct reactor_timer *timer, *next = NULL;
 
     LIST_FOREACH(timer, &reactor->timers, link)
-        if (!next || timer->due_ns < next->due_ns)
-            next = timer;
+    if (!next || timer->due_ns < next->due_ns)
+        next = timer;
     return next;
 }
 

@@ -32,12 +32,12 @@ struct reactor *reactor_new(void);
 void reactor_free(struct reactor *reactor);
 
 /* Watches `watch->fd` for `epoll_events` (level triggered). Negative errno from epoll_ctl. */
-int reactor_add(struct reactor *reactor, struct reactor_watch *watch, uint32_t epoll_events)
-    CV_MUST_CHECK;
-int reactor_modify(struct reactor *reactor, struct reactor_watch *watch, uint32_t epoll_events)
-    CV_MUST_CHECK;
-/* Stops watching; call before the descriptor is closed. Safe from any callback: `ready` of this watch is
- * not called any more, also if it was ready already. */
+int reactor_add(struct reactor *reactor, struct reactor_watch *watch,
+                uint32_t epoll_events) CV_MUST_CHECK;
+int reactor_modify(struct reactor *reactor, struct reactor_watch *watch,
+                   uint32_t epoll_events) CV_MUST_CHECK;
+/* Stops watching; call before the descriptor is closed. Safe from any callback: `ready` of this
+ * watch is not called any more, also if it was ready already. */
 void reactor_remove(struct reactor *reactor, struct reactor_watch *watch);
 
 /* Sets a timer, or moves it if it is set. */

@@ -1,7 +1,7 @@
 /*
  * A frame under way: a view of bytes that still lie with their sender, plus a private snapshot of
- * the first of them. Decisions read the snapshot; the payload is copied once, at departure, straight
- * to where the receiver wants it. Until then the sender's buffer is held by `source`.
+ * the first of them. Decisions read the snapshot; the payload is copied once, at departure,
+ * straight to where the receiver wants it. Until then the sender's buffer is held by `source`.
  *
  * The frame is `head[0 .. head_len)` followed by `pieces[0 .. piece_count)`. The pieces lie in a
  * guest's memory, may change at any moment, and are only ever copied or summed.
@@ -19,18 +19,19 @@ struct port_queue;
 
 struct frame {
     struct frame_facts facts;
-    uint32_t len;            /* bytes of the whole frame, Ethernet header to end */
-    uint16_t head_len;       /* bytes of it in `head` */
-    uint16_t piece_count;    /* pieces behind the head */
-    struct port_queue *source; /* who gets the buffer back */
-    uint64_t arrived_ns;     /* when it was taken from its source */
-    uint32_t source_slot;    /* the source's own name for the buffer */
-    uint16_t holders;        /* convoys that still hold it */
-    uint8_t drop;            /* enum drop_reason found before it was bridged */
+    uint32_t len;               /* bytes of the whole frame, Ethernet header to end */
+    uint16_t head_len;          /* bytes of it in `head` */
+    uint16_t piece_count;       /* pieces behind the head */
+    struct port_queue *source;  /* who gets the buffer back */
+    uint64_t arrived_ns;        /* when it was taken from its source */
+    uint32_t source_slot;       /* the source's own name for the buffer */
+    uint16_t holders;           /* convoys that still hold it */
+    uint8_t drop;               /* enum drop_reason found before it was bridged */
     struct virtio_net_hdr vnet; /* checked and rewritten by offload_check */
     uint8_t head[FRAME_HEAD_BYTES_MAX];
     struct iovec pieces[FRAME_PIECES_MAX + 2]; /* two spare: a segment may split one around a sum */
-};
+    uint8_t *private_bytes; /* buffer of the frame pool where pieces lie, NULL: with their sender */
+} CV_CACHE_ALIGNED;
 
 /* `head` follows the virtio-net header directly, so that both can be copied at once. */
 static_assert(offsetof(struct frame, head) == offsetof(struct frame, vnet) + VNET_HDR_BYTES,

@@ -1,8 +1,8 @@
 /*
  * Doing in software what a receiver did not negotiate: a super-packet is cut into the packets it
- * stands for (TCP: RFC 9293 sequence numbers, FIN and PSH on the last, CWR on the first; UDP: equal datagrams),
- * and checksums are completed. No payload is moved: every segment is a new head and a sub-view of
- * the super-packet's pieces. Pure: reads the frame, writes the caller's segment.
+ * stands for (TCP: RFC 9293 sequence numbers, FIN and PSH on the last, CWR on the first; UDP: equal
+ * datagrams), and checksums are completed. No payload is moved: every segment is a new head and a
+ * sub-view of the super-packet's pieces. Pure: reads the frame, writes the caller's segment.
  */
 #ifndef CONVOY_CONVOY_SEGMENT_H
 #define CONVOY_CONVOY_SEGMENT_H
@@ -21,10 +21,13 @@ struct segmenter {
     bool done;                 /* the last segment has been given out */
 };
 
-/* A segment: a frame of its own, and the bytes of a checksum that lies outside the head. */
+/*
+ * A segment: a frame of its own, and the bytes of a checksum that lies outside the head. A piece
+ * may point to them: a segment is not copied, and stays in place while its frame is used.
+ */
 struct segment {
-    struct frame frame;      /* shares the payload with the super-packet; `source`, `holders` unused */
-    uint8_t checksum[2];     /* a patched checksum that lies behind the head is a piece of its own */
+    struct frame frame;  /* shares the payload with the super-packet; `source`, `holders` unused */
+    uint8_t checksum[2]; /* a patched checksum that lies behind the head is a piece of its own */
 };
 
 /* True when a receiver with `offloads` takes the (checked) frame as it is. */
@@ -32,13 +35,16 @@ bool segment_fits(const struct frame *frame, unsigned offloads);
 
 /*
  * Starts cutting `super`, whose virtio-net header offload_check has accepted, for a receiver with
- * `offloads`. A frame without GSO gives exactly one segment, with the checksum completed if need be.
- * A receiver with OFFLOAD_CSUM gets segments with NEEDS_CSUM and the pseudo-header sum instead of a
- * complete checksum.
+ * `offloads`. A frame without GSO gives exactly one segment, with the checksum completed if need
+ * be. A receiver with OFFLOAD_CSUM gets segments with NEEDS_CSUM and the pseudo-header sum instead
+ * of a complete checksum.
  */
 void segmenter_init(struct segmenter *segmenter, const struct frame *super, unsigned offloads);
 
-/* The next segment in *ret_segment; false, and nothing written, after the last. */
+/*
+ * The next segment in *ret_segment; false, and nothing written, after the last. Its facts are the
+ * super-packet's; without OFFLOAD_CSUM its virtio-net header is all zero.
+ */
 bool segmenter_next(struct segmenter *segmenter, struct segment *ret_segment);
 
 #endif

@@ -22,7 +22,7 @@
     X(TOO_BIG, "too_big", "larger than what the receive buffers hold")                             \
     X(HANDOVER_FULL, "handover_full", "the worker that serves the port is behind")                 \
     X(UPLINK_REFUSED, "uplink_refused", "the host's network refused the frame")                    \
-    X(PORT_REMOVED, "port_removed", "the port went away with frames waiting for it")
+    X(SENDER_GONE, "sender_gone", "the sender went away before its frame could be delivered")
 
 enum drop_reason {
     DROP_NONE,

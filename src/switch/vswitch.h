@@ -2,8 +2,8 @@
  * The switch as the control side sees it: ports that come and go, what they count, the bridge
  * between them. What workers do with packets is in switch/worker.h.
  *
- * Thread: control, throughout. Calls that change what workers use wait for them at a burst boundary,
- * microseconds as a rule.
+ * Thread: control, throughout. Calls that change what workers use wait for them at a burst
+ * boundary, microseconds as a rule.
  */
 #ifndef CONVOY_SWITCH_VSWITCH_H
 #define CONVOY_SWITCH_VSWITCH_H
@@ -24,25 +24,26 @@ struct vswitch *vswitch_new(const struct config *config, struct reactor *reactor
 void vswitch_free(struct vswitch *vswitch);
 
 /*
- * Adds a port (checked by port_config_finish) and starts to listen or connect. -EEXIST: the name, socket or
- * interface is taken; -ENOSPC: too many ports; or what the system said. Always with a sentence.
+ * Adds a port (checked by port_config_finish) and starts to listen or connect. -EEXIST: the name,
+ * socket or interface is taken; -ENOSPC: too many ports; or what the system said. Always with a
+ * sentence.
  */
 int vswitch_port_add(struct vswitch *vswitch, const struct port_config *config,
                      struct error *error) CV_MUST_CHECK;
 
 /* Removes a port; frames on their way to it are dropped and counted. -ENOENT. */
-int vswitch_port_remove(struct vswitch *vswitch, const char *name, struct error *error)
-    CV_MUST_CHECK;
+int vswitch_port_remove(struct vswitch *vswitch, const char *name,
+                        struct error *error) CV_MUST_CHECK;
 
 /* Changes when the port's convoys depart, without losing a frame. -ENOENT. */
-int vswitch_port_set_hold(struct vswitch *vswitch, const char *name,
-                          const struct hold_config *hold, struct error *error) CV_MUST_CHECK;
+int vswitch_port_set_hold(struct vswitch *vswitch, const char *name, const struct hold_config *hold,
+                          struct error *error) CV_MUST_CHECK;
 
 /* Binds an address to a port for good (see bridge_add_static). */
 int vswitch_static_mac_add(struct vswitch *vswitch, mac_addr mac, const char *port,
                            struct error *error) CV_MUST_CHECK;
-int vswitch_static_mac_remove(struct vswitch *vswitch, mac_addr mac, struct error *error)
-    CV_MUST_CHECK;
+int vswitch_static_mac_remove(struct vswitch *vswitch, mac_addr mac,
+                              struct error *error) CV_MUST_CHECK;
 
 enum port_state {
     PORT_STATE_WAITING,   /* no front end is connected (vhost-user) */
@@ -57,17 +58,17 @@ struct port_status {
     unsigned id;
     struct port_config config;
     enum port_state state;
-    char last_fault[256];       /* why it was last stopped; "" when it never was */
-    uint64_t features;          /* agreed virtio features (vhost-user) */
+    char last_fault[256]; /* why it was last stopped; "" when it never was */
+    uint64_t features;    /* agreed virtio features (vhost-user) */
     unsigned queue_pairs_running;
     uint64_t guest_memory_bytes;
-    uint64_t frames_waiting;    /* frames held for it now */
+    uint64_t frames_waiting; /* frames held for it now */
     struct port_counters counters;
 };
 
 /* -ENOENT when there is no such port. */
-int vswitch_port_status(struct vswitch *vswitch, const char *name, struct port_status *ret_status)
-    CV_MUST_CHECK;
+int vswitch_port_status(struct vswitch *vswitch, const char *name,
+                        struct port_status *ret_status) CV_MUST_CHECK;
 
 /* Calls `visit` for every port in the order of their ids. `visit` must not add or remove ports. */
 void vswitch_for_each_port(struct vswitch *vswitch,
@@ -75,10 +76,10 @@ void vswitch_for_each_port(struct vswitch *vswitch,
                            void *context);
 
 struct worker_status {
-    int cpu;                /* processor it is bound to, -1: any */
-    uint64_t cpu_time_ns;   /* processor time used so far */
-    uint64_t rounds;        /* times round its loop */
-    uint64_t sleeps;        /* times it went to sleep */
+    int cpu;              /* processor it is bound to, -1: any */
+    uint64_t cpu_time_ns; /* processor time used so far */
+    uint64_t rounds;      /* times round its loop */
+    uint64_t sleeps;      /* times it went to sleep */
 };
 
 unsigned vswitch_worker_count(const struct vswitch *vswitch);

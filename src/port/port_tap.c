@@ -1,0 +1,328 @@
+/*
+ * The uplink to the host's network: a TAP device with virtio-net headers, so that checksums and
+ * segmentation stay undone between guests and the host (Linux,
+ * Documentation/networking/tuntap.rst). Frames from it lie in private memory; frames to it are
+ * written straight from where they lie.
+ *
+ * The device is created, or taken over by name if it exists; it joins a Linux bridge when asked to.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <linux/sockios.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "convoy/segment.h"
+#include "port/port.h"
+
+#ifndef TUN_F_USO4 /* since Linux 6.2 */
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+struct port_tap {
+    struct port base;
+    struct port_queue queue;
+    int fd;
+    unsigned offloads; /* what the host's network takes: a set of enum offload */
+    bool is_drained;   /* the last read found nothing more */
+};
+
+static struct port_tap *port_tap_of(const struct port *port)
+{
+    return CV_CONTAINER_OF(port, struct port_tap, base);
+}
+
+/* --- data path -----------------------------------------------------------------------------------
+ */
+
+/* Reads one frame. False: there is none. */
+static bool tap_read(struct port_tap *tap, struct frame *frame)
+{
+    struct iovec parts[] = {
+        {&frame->vnet, VNET_HDR_BYTES + FRAME_HEAD_BYTES_MAX},
+        {frame->private_bytes, FRAME_BUFFER_BYTES},
+    };
+    ssize_t n = readv(tap->fd, parts, CV_COUNT_OF(parts));
+    size_t len;
+
+    if (n < (ssize_t)VNET_HDR_BYTES)
+        return false;
+    len = (size_t)n - VNET_HDR_BYTES;
+    frame->len = (uint32_t)len;
+    frame->head_len = (uint16_t)CV_MIN(len, (size_t)FRAME_HEAD_BYTES_MAX);
+    frame->piece_count = len > frame->head_len;
+    frame->pieces[0] = (struct iovec){frame->private_bytes, len - frame->head_len};
+    frame->drop = len < 14 || len > FRAME_BYTES_MAX ? DROP_MALFORMED : DROP_NONE;
+    frame->source = &tap->queue;
+    frame->source_slot = 0;
+    return true;
+}
+
+static unsigned tap_receive(struct port_queue *queue, struct frame_pool *pool,
+                            struct frame **ret_frames, unsigned max)
+{
+    struct port_tap *tap = port_tap_of(queue->port);
+    unsigned count = 0;
+
+    tap->is_drained = false;
+    while (count < max) {
+        struct frame *frame = frame_pool_get(pool);
+
+        if (!frame)
+            break;
+        frame->private_bytes = NULL;
+        if (!frame_pool_add_buffer(pool, frame) || !tap_read(tap, frame)) {
+            tap->is_drained = frame->private_bytes;
+            frame_pool_put(pool, frame);
+            break;
+        }
+        if (frame->piece_count == 0)
+            frame_pool_drop_buffer(pool, frame);
+        ret_frames[count++] = frame;
+    }
+    return count;
+}
+
+/* What became of a frame. */
+enum outcome { OUTCOME_DELIVERED, OUTCOME_REFUSED };
+
+/* A TAP device queues without limit of its own, so what it does not take it refuses for good. */
+static enum outcome tap_write(struct port_tap *tap, const struct frame *frame)
+{
+    struct virtio_net_hdr hdr = frame->vnet;
+    struct iovec parts[2 + CV_COUNT_OF(frame->pieces)] = {
+        {&hdr, VNET_HDR_BYTES},
+        {(void *)frame->head, frame->head_len},
+    };
+
+    hdr.num_buffers = 0;
+    memcpy(&parts[2], frame->pieces, frame->piece_count * sizeof(parts[0]));
+    if (writev(tap->fd, parts, 2 + frame->piece_count) < 0)
+        return OUTCOME_REFUSED;
+    counter_add(&tap->queue.counters->to_packets, 1);
+    counter_add(&tap->queue.counters->to_bytes, frame->len);
+    return OUTCOME_DELIVERED;
+}
+
+/* Writes a frame as packets that the host takes. */
+static enum outcome tap_write_cut(struct port_tap *tap, const struct frame *frame)
+{
+    enum outcome outcome = OUTCOME_DELIVERED;
+    struct segmenter segmenter;
+    struct segment segment;
+
+    segmenter_init(&segmenter, frame, tap->offloads);
+    counter_add(&tap->queue.counters->segmented, 1);
+    while (outcome == OUTCOME_DELIVERED && segmenter_next(&segmenter, &segment))
+        outcome = tap_write(tap, &segment.frame);
+    return outcome;
+}
+
+static unsigned tap_deliver(struct port_queue *queue, struct frame *const *frames, unsigned count,
+                            bool notify_always)
+{
+    struct port_tap *tap = port_tap_of(queue->port);
+
+    (void)notify_always; /* every write is its own notification */
+    for (unsigned i = 0; i < count; i++) {
+        enum outcome outcome = segment_fits(frames[i], tap->offloads)
+                                   ? tap_write(tap, frames[i])
+                                   : tap_write_cut(tap, frames[i]);
+
+        if (outcome == OUTCOME_REFUSED)
+            counter_add(&queue->counters->drops[DROP_UPLINK_REFUSED], 1);
+    }
+    counter_add(&queue->counters->to_convoys, 1);
+    counter_add(&queue->counters->to_calls, count);
+    return count;
+}
+
+static void tap_give_back(struct port_queue *queue, struct frame *frame)
+{
+    /* The frame's bytes are private and go back to the pool with it. */
+    (void)queue;
+    (void)frame;
+}
+
+/* The descriptor is watched for edges: having read to its end, the next frame wakes us by itself.
+ */
+static bool tap_arm_from(struct port_queue *queue)
+{
+    return !port_tap_of(queue->port)->is_drained;
+}
+
+static bool tap_arm_to(struct port_queue *queue)
+{
+    (void)queue;
+    return false;
+}
+
+static void tap_disarm_from(struct port_queue *queue)
+{
+    (void)queue;
+}
+
+/* --- control
+ * --------------------------------------------------------------------------------------- */
+
+static void port_tap_read_facts(const struct port *base, struct port_facts *ret_facts)
+{
+    (void)base;
+    *ret_facts = (struct port_facts){.is_connected = true, .last_fault = ""};
+}
+
+static void port_tap_free(struct port *base)
+{
+    struct port_tap *tap = port_tap_of(base);
+
+    if (base->is_attached)
+        base->host->detach(base->host, base);
+    if (tap->fd >= 0)
+        close(tap->fd);
+    free(tap);
+}
+
+static const struct port_ops port_tap_ops = {
+    .receive = tap_receive,
+    .deliver = tap_deliver,
+    .give_back = tap_give_back,
+    .arm_from = tap_arm_from,
+    .arm_to = tap_arm_to,
+    .disarm_from = tap_disarm_from,
+    .read_facts = port_tap_read_facts,
+    .free = port_tap_free,
+};
+
+static int tap_open(struct port_tap *tap, struct error *error)
+{
+    const char *name = tap->base.config.interface;
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    int hdr_bytes = VNET_HDR_BYTES;
+
+    tap->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (tap->fd < 0)
+        return error_set(
+            error, -errno,
+            "cannot open /dev/net/tun: %s (is the tun module loaded, and may this user "
+            "open it?)",
+            strerror(errno));
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+    if (ioctl(tap->fd, TUNSETIFF, &request) < 0)
+        return error_set(error, -errno, "cannot use TAP device %s: %s%s", name, strerror(errno),
+                         errno == EBUSY    ? " (another process has it)"
+                         : errno == EINVAL ? " (an interface of this name exists and is no TAP, or "
+                                             "was made with other flags; remove it)"
+                         : errno == EPERM  ? " (needs CAP_NET_ADMIN, or a TAP owned by this user)"
+                                           : "");
+    if (ioctl(tap->fd, TUNSETVNETHDRSZ, &hdr_bytes) < 0)
+        return error_set(error, -errno, "TAP device %s takes no 12-byte header: %s", name,
+                         strerror(errno));
+    return 0;
+}
+
+/* Tells the kernel that we take everything undone; older kernels know no UDP segmentation. */
+static int tap_set_offloads(struct port_tap *tap, struct error *error)
+{
+    unsigned long all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+
+    tap->offloads = 0;
+    if (!tap->base.config.offloads)
+        return ioctl(tap->fd, TUNSETOFFLOAD, 0UL) < 0
+                   ? error_set(error, -errno, "TAP device %s: cannot set offloads: %s",
+                               tap->base.config.interface, strerror(errno))
+                   : 0;
+    tap->offloads = OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_ECN;
+    if (ioctl(tap->fd, TUNSETOFFLOAD, all | TUN_F_USO4 | TUN_F_USO6) == 0) {
+        tap->offloads |= OFFLOAD_USO4 | OFFLOAD_USO6;
+        return 0;
+    }
+    return ioctl(tap->fd, TUNSETOFFLOAD, all) < 0
+               ? error_set(error, -errno, "TAP device %s: cannot set offloads: %s",
+                           tap->base.config.interface, strerror(errno))
+               : 0;
+}
+
+/* MTU, bridge, up: with the classic ioctls, in this order, so that it never joins with a wrong MTU.
+ */
+static int tap_configure(struct port_tap *tap, struct error *error)
+{
+    const struct port_config *config = &tap->base.config;
+    struct ifreq request = {.ifr_mtu = (int)config->mtu};
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int result = 0;
+
+    if (s < 0)
+        return error_set(error, -errno, "cannot open a socket: %s", strerror(errno));
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", config->interface);
+    if (ioctl(s, SIOCSIFMTU, &request) < 0)
+        result = error_set(error, -errno, "cannot set MTU %u on %s: %s", config->mtu,
+                           config->interface, strerror(errno));
+    if (result == 0 && config->bridge[0]) {
+        struct ifreq join = {.ifr_ifindex = (int)if_nametoindex(config->interface)};
+
+        snprintf(join.ifr_name, sizeof(join.ifr_name), "%s", config->bridge);
+        /* It is there already when a TAP device is handed over. */
+        if (ioctl(s, SIOCBRADDIF, &join) < 0 && errno != EBUSY)
+            result =
+                error_set(error, -errno, "%s cannot join bridge %s: %s%s", config->interface,
+                          config->bridge, strerror(errno),
+                          errno == ENODEV || errno == EOPNOTSUPP
+                              ? " (no Linux bridge of this name; make it with ip link add NAME "
+                                "type bridge)"
+                              : "");
+    }
+    if (result == 0) {
+        request.ifr_flags = 0;
+        if (ioctl(s, SIOCGIFFLAGS, &request) == 0) {
+            request.ifr_flags |= IFF_UP;
+            (void)ioctl(s, SIOCSIFFLAGS, &request);
+        }
+        if (ioctl(s, SIOCGIFFLAGS, &request) < 0 || !(request.ifr_flags & IFF_UP))
+            result = error_set(error, -EPERM, "cannot bring %s up", config->interface);
+    }
+    close(s);
+    return result;
+}
+
+static int tap_start(struct port_tap *tap, struct error *error)
+{
+    int result = tap_open(tap, error);
+
+    if (result == 0)
+        result = tap_set_offloads(tap, error);
+    if (result == 0)
+        result = tap_configure(tap, error);
+    return result;
+}
+
+struct port *port_tap_new(const struct port_config *config, unsigned id, struct port_host *host,
+                          struct error *error)
+{
+    struct port_tap *tap = calloc(1, sizeof(*tap));
+
+    if (!tap) {
+        error_set(error, -ENOMEM, "no memory for port %s", config->name);
+        return NULL;
+    }
+    tap->base = (struct port){
+        .ops = &port_tap_ops, .host = host, .id = id, .config = *config, .queue_count = 1};
+    tap->base.queues[0] = &tap->queue;
+    tap->fd = -1;
+    if (tap_start(tap, error) < 0) {
+        port_tap_free(&tap->base);
+        return NULL;
+    }
+    tap->queue = (struct port_queue){.port = &tap->base,
+                                     .can_receive = true,
+                                     .can_deliver = true,
+                                     .wake_from_fd = tap->fd,
+                                     .wake_to_fd = -1};
+    return &tap->base;
+}

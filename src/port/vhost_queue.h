@@ -1,0 +1,71 @@
+/*
+ * A queue pair of a vhost-user port: the guest's transmitq that we read (vhost_from_guest.c) and
+ * its receiveq that we fill (vhost_to_guest.c). The control side is in port_vhost.c.
+ *
+ * Thread: while attached, the worker's; between detach and attach, the control thread's.
+ */
+#ifndef CONVOY_PORT_VHOST_QUEUE_H
+#define CONVOY_PORT_VHOST_QUEUE_H
+
+#include "convoy/segment.h"
+#include "guest/virtqueue.h"
+#include "port/port.h"
+
+/* A chain that was taken from the transmitq and not given back yet. */
+struct vhost_outstanding {
+    uint16_t head;
+    bool is_done; /* its frame has been given back, it only waits for those before it */
+};
+
+struct vhost_queue {
+    struct port_queue base;
+    size_t hdr_bytes;  /* virtio-net header on the rings: 12, or 10 for legacy guests */
+    unsigned offloads; /* what the guest takes: a set of enum offload */
+    bool mergeable;    /* VIRTIO_NET_F_MRG_RXBUF agreed */
+    bool discard;      /* the transmitq runs but is disabled: take frames and drop them */
+
+    struct virtq from_guest;               /* transmitq */
+    struct vhost_outstanding *outstanding; /* ring of from_guest.size entries */
+    uint32_t oldest, newest;               /* free running: outstanding[oldest .. newest) */
+
+    struct virtq to_guest;      /* receiveq */
+    bool is_short;              /* the frame at the front did not fit ... */
+    uint16_t short_avail_seen;  /* ... with the available index being this */
+    struct segmenter segmenter; /* a super-packet that is being cut ... */
+    struct segment segment;     /* ... and the segment that did not fit yet */
+    bool is_cutting;
+
+    enum guest_fault fault; /* why the worker stopped serving it; read by the control thread */
+    int fault_fd;           /* eventfd of the port; tells the control thread */
+};
+
+unsigned vhost_receive(struct port_queue *queue, struct frame_pool *pool, struct frame **ret_frames,
+                       unsigned max);
+void vhost_give_back(struct port_queue *queue, struct frame *frame);
+void vhost_settle(struct port_queue *queue);
+bool vhost_arm_from(struct port_queue *queue);
+void vhost_disarm_from(struct port_queue *queue);
+
+unsigned vhost_deliver(struct port_queue *queue, struct frame *const *frames, unsigned count,
+                       bool notify_always);
+bool vhost_arm_to(struct port_queue *queue);
+void vhost_forget_front(struct port_queue *queue);
+
+/* The guest broke the protocol: nothing moves on this queue until the control thread has stopped
+ * the port. */
+void vhost_queue_fail(struct vhost_queue *queue, enum guest_fault fault);
+
+static inline struct vhost_queue *vhost_queue_of(struct port_queue *queue)
+{
+    return CV_CONTAINER_OF(queue, struct vhost_queue, base);
+}
+
+static inline bool vhost_queue_has_failed(const struct vhost_queue *queue)
+{
+    return queue->fault != GUEST_FAULT_NONE;
+}
+
+/* True, and the queue failed, when the file behind the guest's memory has been cut short. */
+bool vhost_queue_lost_memory(struct vhost_queue *queue);
+
+#endif

@@ -1,0 +1,302 @@
+/*
+ * To a guest's receiveq: a convoy becomes used buffers. Each frame is copied once, from where it
+ * lies; all of them are published with one store and announced with at most one call.
+ *
+ * The common case, a frame that fits the guest's next buffer, which lies in one piece, is done for
+ * a whole group in three passes (heads, descriptors, bytes), so that cache misses overlap.
+ * Everything else (mergeable buffers, buffers in several pieces, super-packets for guests that take
+ * none) goes through deliver_gather, frame by frame.
+ */
+#include "port/vhost_queue.h"
+
+#include <string.h>
+
+enum { GROUP_FRAMES_MAX = 32 };
+
+/* The receive buffers for one frame: chains taken in order until they hold it. */
+struct gathered {
+    unsigned chain_count;
+    uint16_t heads[VIRTQ_CHAIN_PIECES_MAX];
+    uint32_t lens[VIRTQ_CHAIN_PIECES_MAX]; /* bytes that each chain can hold */
+    struct virtq_chain pieces;             /* of all chains */
+};
+
+static _Thread_local struct gathered gathered;
+
+/* What became of a frame. */
+enum outcome { OUTCOME_DELIVERED, OUTCOME_TOO_BIG, OUTCOME_NO_ROOM };
+
+/* The header as this receiver may see it: no word of checksums to one that agreed to none. */
+static struct virtio_net_hdr hdr_for_guest(const struct vhost_queue *queue,
+                                           const struct frame *frame, unsigned buffers)
+{
+    struct virtio_net_hdr hdr = frame->vnet;
+
+    if (!(queue->offloads & OFFLOAD_CSUM))
+        hdr.flags = 0;
+    hdr.num_buffers = (uint16_t)buffers;
+    return hdr;
+}
+
+/* A place in a row of writable pieces. */
+struct chain_writer {
+    const struct iovec *piece;
+    size_t offset;
+};
+
+static void chain_write(struct chain_writer *writer, const void *from, size_t n)
+{
+    while (n > 0) {
+        size_t run = CV_MIN(n, writer->piece->iov_len - writer->offset);
+
+        memcpy(writer->piece->iov_base + writer->offset, from, run);
+        from = (const uint8_t *)from + run;
+        n -= run;
+        writer->offset += run;
+        if (writer->offset == writer->piece->iov_len) {
+            writer->piece++;
+            writer->offset = 0;
+        }
+    }
+}
+
+static void frame_write(struct chain_writer *writer, const struct frame *frame)
+{
+    chain_write(writer, frame->head, frame->head_len);
+    for (unsigned i = 0; i < frame->piece_count; i++)
+        chain_write(writer, frame->pieces[i].iov_base, frame->pieces[i].iov_len);
+}
+
+/* Copies a frame into one piece of the guest's memory that is large enough. */
+static void frame_copy(uint8_t *to, const struct frame *frame, const struct virtio_net_hdr *hdr,
+                       size_t hdr_bytes)
+{
+    memcpy(to, hdr, hdr_bytes);
+    to += hdr_bytes;
+    memcpy(to, frame->head, frame->head_len);
+    to += frame->head_len;
+    for (unsigned i = 0; i < frame->piece_count; i++) {
+        memcpy(to, frame->pieces[i].iov_base, frame->pieces[i].iov_len);
+        to += frame->pieces[i].iov_len;
+    }
+}
+
+/*
+ * Collects buffers that hold `bytes`. NO_ROOM: the guest has not posted enough; TOO_BIG: it never
+ * will, since the whole ring is posted, or a single buffer must do and does not.
+ */
+static enum outcome buffers_gather(struct vhost_queue *queue, uint64_t bytes)
+{
+    struct virtq *virtq = &queue->to_guest;
+    enum guest_fault fault = GUEST_FAULT_NONE;
+    unsigned available = virtq_available(virtq, virtq->size, &fault);
+
+    gathered.chain_count = 0;
+    gathered.pieces.count = 0;
+    gathered.pieces.len = 0;
+    for (unsigned i = 0; i < available && !fault && gathered.pieces.len < bytes; i++) {
+        uint64_t len_before = gathered.pieces.len;
+
+        if (i == (queue->mergeable ? CV_COUNT_OF(gathered.heads) : 1))
+            return OUTCOME_TOO_BIG;
+        gathered.heads[i] = virtq_head(virtq, i);
+        fault = virtq_walk(virtq, gathered.heads[i], true, &gathered.pieces);
+        if (!fault && i == 0 && gathered.pieces.len < queue->hdr_bytes)
+            fault = GUEST_FAULT_BUFFER_SHORT;
+        if (fault == GUEST_FAULT_CHAIN_LENGTH && i > 0)
+            return OUTCOME_TOO_BIG; /* the buffers are well-formed, there are only too many pieces
+                                     */
+        gathered.lens[i] = (uint32_t)CV_MIN(gathered.pieces.len - len_before, UINT32_MAX);
+        gathered.chain_count++;
+    }
+    if (CV_UNLIKELY(fault)) {
+        vhost_queue_fail(queue, fault);
+        return OUTCOME_NO_ROOM;
+    }
+    if (gathered.pieces.len >= bytes)
+        return OUTCOME_DELIVERED;
+    return available == virtq->size || (available > 0 && !queue->mergeable) ? OUTCOME_TOO_BIG
+                                                                            : OUTCOME_NO_ROOM;
+}
+
+/* Delivers a frame that the guest takes as it is, into whatever buffers there are. */
+static enum outcome deliver_gather(struct vhost_queue *queue, const struct frame *frame)
+{
+    uint64_t left = queue->hdr_bytes + frame->len;
+    enum outcome outcome = buffers_gather(queue, left);
+    struct chain_writer writer = {gathered.pieces.pieces, 0};
+    struct virtio_net_hdr hdr;
+
+    if (outcome != OUTCOME_DELIVERED)
+        return outcome;
+    hdr = hdr_for_guest(queue, frame, gathered.chain_count);
+    chain_write(&writer, &hdr, queue->hdr_bytes);
+    frame_write(&writer, frame);
+    for (unsigned i = 0; i < gathered.chain_count; i++) {
+        uint32_t len = (uint32_t)CV_MIN(left, gathered.lens[i]);
+
+        virtq_use(&queue->to_guest, gathered.heads[i], len);
+        left -= len;
+    }
+    virtq_take(&queue->to_guest, gathered.chain_count);
+    counter_add(&queue->base.counters->to_packets, 1);
+    counter_add(&queue->base.counters->to_bytes, frame->len);
+    return OUTCOME_DELIVERED;
+}
+
+/*
+ * Delivers a frame as packets that the guest takes: cut, with checksums completed. When the guest
+ * runs out of buffers in between, the next call goes on where this one stopped.
+ */
+static enum outcome deliver_cut(struct vhost_queue *queue, const struct frame *frame,
+                                unsigned offloads)
+{
+    struct port_counters *counters = queue->base.counters;
+    bool is_super = frame->vnet.gso_type != VNET_HDR_GSO_NONE;
+
+    if (!queue->is_cutting) {
+        segmenter_init(&queue->segmenter, frame, offloads);
+        queue->is_cutting = segmenter_next(&queue->segmenter, &queue->segment);
+        counter_add(is_super ? &counters->segmented : &counters->checksummed, 1);
+    }
+    while (queue->is_cutting) {
+        enum outcome outcome = deliver_gather(queue, &queue->segment.frame);
+
+        if (outcome == OUTCOME_NO_ROOM)
+            return outcome;
+        if (outcome == OUTCOME_TOO_BIG) {
+            queue->is_cutting = false;
+            return outcome;
+        }
+        queue->is_cutting = segmenter_next(&queue->segmenter, &queue->segment);
+    }
+    return OUTCOME_DELIVERED;
+}
+
+/* Delivers one frame in whatever way it takes. */
+static enum outcome deliver_one(struct vhost_queue *queue, const struct frame *frame)
+{
+    enum outcome outcome;
+
+    if (queue->is_cutting || !segment_fits(frame, queue->offloads))
+        return deliver_cut(queue, frame, queue->offloads);
+    outcome = deliver_gather(queue, frame);
+    /* A guest may have agreed to super-packets and yet post buffers that hold none. */
+    if (outcome == OUTCOME_TOO_BIG && frame->vnet.gso_type != VNET_HDR_GSO_NONE)
+        outcome = deliver_cut(queue, frame, queue->offloads & OFFLOAD_CSUM);
+    return outcome;
+}
+
+/* Delivers as many frames from the front as are of the common kind; returns how many. */
+static unsigned deliver_group(struct vhost_queue *queue, struct frame *const *frames,
+                              unsigned count)
+{
+    struct virtq *virtq = &queue->to_guest;
+    uint16_t heads[GROUP_FRAMES_MAX];
+    struct iovec buffers[GROUP_FRAMES_MAX];
+    enum guest_fault fault = GUEST_FAULT_NONE;
+    unsigned done = 0, usable = 0;
+    uint64_t bytes = 0;
+
+    count = virtq_available(virtq, CV_MIN(count, (unsigned)GROUP_FRAMES_MAX), &fault);
+    if (CV_UNLIKELY(fault))
+        vhost_queue_fail(queue, fault);
+    if (count == 0 || !virtq_walk_single(virtq, virtq_head(virtq, 0), true, &buffers[0]) ||
+        frames[0]->len + queue->hdr_bytes > buffers[0].iov_len)
+        return 0;
+    for (unsigned i = 0; i < count; i++) {
+        heads[i] = virtq_head(virtq, i);
+        virtq_prefetch_desc(virtq, heads[i]);
+    }
+    while (usable < count && virtq_walk_single(virtq, heads[usable], true, &buffers[usable])) {
+        __builtin_prefetch(buffers[usable].iov_base, 1);
+        __builtin_prefetch(buffers[usable].iov_base + CV_CACHE_LINE_BYTES, 1);
+        usable++;
+    }
+    for (; done < usable; done++) {
+        const struct frame *frame = frames[done];
+        struct virtio_net_hdr hdr = hdr_for_guest(queue, frame, 1);
+
+        if (CV_UNLIKELY(frame->len + queue->hdr_bytes > buffers[done].iov_len ||
+                        !segment_fits(frame, queue->offloads)))
+            break;
+        frame_copy(buffers[done].iov_base, frame, &hdr, queue->hdr_bytes);
+        virtq_use(virtq, heads[done], (uint32_t)(frame->len + queue->hdr_bytes));
+        bytes += frame->len;
+    }
+    virtq_take(virtq, done);
+    counter_add(&queue->base.counters->to_packets, done);
+    counter_add(&queue->base.counters->to_bytes, bytes);
+    return done;
+}
+
+/* True when the front frame did not fit and the guest has posted nothing since. */
+static bool still_short(struct vhost_queue *queue)
+{
+    if (CV_LIKELY(!queue->is_short))
+        return false;
+    return __atomic_load_n(&queue->to_guest.avail->idx, __ATOMIC_RELAXED) ==
+           queue->short_avail_seen;
+}
+
+static void announce(struct vhost_queue *queue, bool notify_always)
+{
+    struct virtq *virtq = &queue->to_guest;
+    bool has_news = virtq->next_used != virtq->published_used;
+
+    if (!has_news)
+        return;
+    counter_add(&queue->base.counters->to_convoys, 1);
+    if (virtq_publish(virtq) || notify_always) {
+        virtq_call(virtq);
+        counter_add(&queue->base.counters->to_calls, 1);
+    }
+}
+
+unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, unsigned count,
+                       bool notify_always)
+{
+    struct vhost_queue *queue = vhost_queue_of(base);
+    unsigned done = 0;
+
+    if (CV_UNLIKELY(vhost_queue_has_failed(queue) || vhost_queue_lost_memory(queue) ||
+                    still_short(queue)))
+        return 0;
+    queue->is_short = false;
+    while (done < count && !vhost_queue_has_failed(queue)) {
+        enum outcome outcome;
+        unsigned group = queue->is_cutting ? 0 : deliver_group(queue, frames + done, count - done);
+
+        done += group;
+        if (group > 0)
+            continue;
+        outcome = deliver_one(queue, frames[done]);
+        if (outcome == OUTCOME_NO_ROOM) {
+            queue->is_short = true;
+            queue->short_avail_seen = queue->to_guest.avail_seen;
+            break;
+        }
+        if (outcome == OUTCOME_TOO_BIG)
+            counter_add(&base->counters->drops[DROP_TOO_BIG], 1);
+        done++;
+    }
+    announce(queue, notify_always);
+    return done;
+}
+
+bool vhost_arm_to(struct port_queue *base)
+{
+    struct vhost_queue *queue = vhost_queue_of(base);
+
+    if (vhost_queue_has_failed(queue))
+        return false;
+    return virtq_kicks_enable(&queue->to_guest);
+}
+
+void vhost_forget_front(struct port_queue *base)
+{
+    struct vhost_queue *queue = vhost_queue_of(base);
+
+    queue->is_cutting = false;
+    queue->is_short = false;
+}

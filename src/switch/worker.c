@@ -1,0 +1,358 @@
+/*
+ * The way of a packet, in seven steps. A round takes a burst from every polled queue and brings
+ * each of its frames to the convoys of its destinations; then every convoy that is due departs;
+ * then the sources get their buffers back.
+ *
+ *   1 port_receive     take what has arrived                               (serve_queue)
+ *   2 frame_parse      facts per frame; a malformed one is marked          (parse)
+ *   3 bridge_lookup    which ports                                         (switch_frame)
+ *   4 convoy_load      group by destination                                (worker_load)
+ *   5 convoy_due       for each open convoy: go now, or stay until when    (depart_due)
+ *   6 port_deliver     one pass, one publication, at most one call         (worker_depart)
+ *   7 port_release     every frame leaves here: sent or dropped            (worker_release)
+ */
+#include "switch/worker.h"
+
+#include "wire/offload.h"
+
+/* --- 7 release
+ * ------------------------------------------------------------------------------------- */
+
+static void mark_dirty(struct worker *worker, struct port_queue *queue)
+{
+    if (queue->is_dirty || !queue->port->ops->settle)
+        return;
+    queue->is_dirty = true;
+    worker->dirty[worker->dirty_count++] = queue;
+}
+
+void worker_release(struct worker *worker, struct frame *frame)
+{
+    struct port_queue *source = frame->source;
+
+    if (CV_UNLIKELY(source->worker != worker->id)) {
+        worker_hand_back(worker, frame);
+        return;
+    }
+    if (--frame->holders > 0)
+        return;
+    source->port->ops->give_back(source, frame);
+    source->outstanding--;
+    mark_dirty(worker, source);
+    frame_pool_put(&worker->frames, frame);
+}
+
+void worker_settle(struct worker *worker)
+{
+    for (unsigned i = 0; i < worker->dirty_count; i++) {
+        struct port_queue *queue = worker->dirty[i];
+
+        queue->is_dirty = false;
+        queue->port->ops->settle(queue);
+    }
+    worker->dirty_count = 0;
+}
+
+/* --- 6 deliver
+ * ------------------------------------------------------------------------------------- */
+
+void worker_drop_lane(struct worker *worker, struct lane *lane, enum drop_reason reason)
+{
+    struct convoy *convoy = &lane->convoy;
+    struct frame **frames = convoy_frames(convoy);
+    const struct port_ops *ops = lane->outlet->port->ops;
+
+    counter_add(&lane->outlet->counters.drops[reason], convoy->count);
+    for (unsigned i = 0; i < convoy->count; i++)
+        worker_release(worker, frames[i]);
+    convoy_unload(convoy, convoy->count, worker->now_ns);
+    convoy->blocked_since_ns = 0;
+    if (ops->forget_front && lane->queue->worker == worker->id)
+        ops->forget_front(lane->queue);
+}
+
+/* The guest has no buffers for the first frame. It is given STALL_NS; after that nothing waits for
+ * it. */
+static void lane_blocked(struct worker *worker, struct lane *lane)
+{
+    struct convoy *convoy = &lane->convoy;
+
+    if (convoy->blocked_since_ns == 0)
+        convoy->blocked_since_ns = worker->now_ns;
+    if (!lane->is_stalled && worker->now_ns - convoy->blocked_since_ns < STALL_NS)
+        return;
+    lane->is_stalled = true;
+    worker_drop_lane(worker, lane, DROP_STALLED);
+}
+
+static unsigned lane_deliver(struct lane *lane)
+{
+    const struct port_ops *ops = lane->outlet->port->ops;
+    bool one_by_one = lane->outlet->hold.mode == HOLD_OFF;
+
+    return ops->deliver(lane->queue, convoy_frames(&lane->convoy),
+                        one_by_one ? 1 : lane->convoy.count, one_by_one);
+}
+
+void worker_depart(struct worker *worker, struct lane *lane)
+{
+    struct convoy *convoy = &lane->convoy;
+
+    if (lane->outlet->state == OUTLET_PAUSED)
+        return;
+    if (lane->queue->worker != worker->id) {
+        worker_hand_over(worker, lane);
+        return;
+    }
+    while (convoy->count > 0) {
+        struct frame **frames = convoy_frames(convoy);
+        unsigned done = lane_deliver(lane);
+
+        for (unsigned i = 0; i < done; i++)
+            worker_release(worker, frames[i]);
+        convoy_unload(convoy, done, worker->now_ns);
+        if (done > 0) {
+            convoy->blocked_since_ns = 0;
+            lane->is_stalled = false;
+        } else if (!lane->queue->port->ops->arm_to(lane->queue)) {
+            lane_blocked(worker, lane);
+            return;
+        }
+    }
+}
+
+/* --- 5 due
+ * ----------------------------------------------------------------------------------------- */
+
+/* When the lane must be looked at again: its convoy departs, or its patience with the guest ends.
+ */
+static uint64_t lane_due_ns(const struct worker *worker, const struct lane *lane)
+{
+    const struct convoy *convoy = &lane->convoy;
+
+    if (convoy->blocked_since_ns)
+        return convoy->blocked_since_ns + STALL_NS;
+    /* Another worker's lane holds frames for it; here they only gather for the length of a burst.
+     */
+    if (lane->queue->worker != worker->id)
+        return HOLD_NOW;
+    return hold_due_ns(&lane->outlet->hold, convoy->count, convoy->has_express, convoy->opened_ns);
+}
+
+/* Convoys that are due depart; the others stay in the list. True: something departed. */
+static bool depart_due(struct worker *worker)
+{
+    unsigned kept = 0;
+    bool moved = false;
+
+    worker->next_due_ns = UINT64_MAX;
+    for (unsigned i = 0; i < worker->open_count; i++) {
+        struct lane *lane = worker->open[i];
+        unsigned count = lane->convoy.count;
+
+        /* A blocked lane is tried in every round: that costs one look at an index. */
+        if (count > 0 &&
+            (lane->convoy.blocked_since_ns || lane_due_ns(worker, lane) <= worker->now_ns)) {
+            worker_depart(worker, lane);
+            moved |= lane->convoy.count != count;
+        }
+        if (lane->convoy.count == 0) {
+            lane->is_open = false;
+            continue;
+        }
+        worker->next_due_ns = CV_MIN(worker->next_due_ns, lane_due_ns(worker, lane));
+        worker->open[kept++] = lane;
+    }
+    worker->open_count = kept;
+    return moved;
+}
+
+/* --- 4 load
+ * ---------------------------------------------------------------------------------------- */
+
+/* Payload in private memory is a shared stock: while it is short, such frames do not wait for slow
+ * guests. */
+static bool may_wait(const struct worker *worker, const struct lane *lane,
+                     const struct frame *frame)
+{
+    return !lane->convoy.blocked_since_ns || !frame->private_bytes ||
+           worker->frames.buffer_count > FRAME_BUFFERS_MAX / 2;
+}
+
+void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
+{
+    struct convoy *convoy = &lane->convoy;
+
+    if (CV_UNLIKELY(convoy_is_full(convoy)))
+        worker_depart(worker, lane);
+    if (CV_UNLIKELY(convoy_is_full(convoy) || !may_wait(worker, lane, frame))) {
+        counter_add(&lane->outlet->counters.drops[DROP_QUEUE_FULL], 1);
+        worker_release(worker, frame);
+        return;
+    }
+    convoy_load(convoy, frame, worker->now_ns);
+    if (!lane->is_open) {
+        lane->is_open = true;
+        worker->open[worker->open_count++] = lane;
+    }
+}
+
+/* Which queue of the port: always the same for the frames of one flow. */
+static struct lane *outlet_lane(const struct outlet *outlet, const struct frame *frame)
+{
+    return outlet->open[outlet->open_count == 1 ? 0 : frame->facts.flow_hash % outlet->open_count];
+}
+
+static bool outlet_takes(const struct outlet *outlet)
+{
+    return outlet->state == OUTLET_UP || (outlet->state == OUTLET_PAUSED && outlet->open_count > 0);
+}
+
+/* --- 3 bridge
+ * -------------------------------------------------------------------------------------- */
+
+static void frame_drop(struct worker *worker, struct frame *frame, enum drop_reason reason,
+                       struct outlet *at)
+{
+    counter_add(&at->counters.drops[reason], 1);
+    worker_release(worker, frame);
+}
+
+static void frame_flood(struct worker *worker, struct frame *frame)
+{
+    unsigned from = frame->source->port->id;
+    unsigned copies = 0;
+
+    for (unsigned id = 0; id < worker->outlet_limit; id++) {
+        struct outlet *outlet = &worker->outlets[id];
+
+        if (id == from || !outlet_takes(outlet))
+            continue;
+        frame->holders++;
+        copies++;
+        worker_load(worker, outlet_lane(outlet, frame), frame);
+    }
+    if (copies == 0)
+        counter_add(&worker->outlets[from].counters.drops[DROP_NO_DESTINATION], 1);
+    worker_release(worker, frame);
+}
+
+/* True when frames for this port may not be taken now, and their senders are to wait. */
+static bool must_push_back(const struct worker *worker, const struct outlet *outlet,
+                           const struct frame *frame)
+{
+    const struct lane *lane;
+
+    if (CV_LIKELY(outlet->full != FULL_PUSH_BACK))
+        return false;
+    lane = outlet_lane(outlet, frame);
+    return lane->queue->worker == worker->id && convoy_is_full(&lane->convoy);
+}
+
+/* Brings a frame to its convoys. False: it was pushed back, nothing has happened yet. */
+static bool switch_frame(struct worker *worker, struct frame *frame)
+{
+    struct outlet *from = &worker->outlets[frame->source->port->id];
+    struct bridge_verdict verdict;
+    struct outlet *to;
+
+    if (CV_UNLIKELY(frame->drop)) {
+        frame_drop(worker, frame, frame->drop, from);
+        return true;
+    }
+    verdict = bridge_forward(worker->bridge, &frame->facts, from->port->id, worker->now_ns);
+    if (CV_UNLIKELY(verdict.way == BRIDGE_DROP)) {
+        frame_drop(worker, frame, verdict.reason, from);
+        return true;
+    }
+    if (CV_UNLIKELY(verdict.way == BRIDGE_FLOOD)) {
+        frame_flood(worker, frame);
+        return true;
+    }
+    to = &worker->outlets[verdict.port];
+    if (CV_UNLIKELY(!outlet_takes(to))) {
+        frame_drop(worker, frame, DROP_PORT_DOWN, to);
+        return true;
+    }
+    if (CV_UNLIKELY(must_push_back(worker, to, frame)))
+        return false;
+    worker_load(worker, outlet_lane(to, frame), frame);
+    return true;
+}
+
+/* --- 2 parse
+ * --------------------------------------------------------------------------------------- */
+
+static void parse(struct frame *frame)
+{
+    if (CV_UNLIKELY(frame->drop))
+        return;
+    frame_parse(frame->head, frame->head_len, frame->len, &frame->facts);
+    if (CV_UNLIKELY(frame->facts.flags & FRAME_MALFORMED))
+        frame->drop = DROP_MALFORMED;
+    else if (CV_UNLIKELY(!offload_check(&frame->vnet, &frame->facts, frame->head_len, frame->len)))
+        frame->drop = DROP_BAD_OFFLOAD;
+}
+
+/* --- 1 receive
+ * ------------------------------------------------------------------------------------- */
+
+/* Frames that a full port pushed back come before new ones. True: all of them could be moved. */
+static bool serve_stash(struct worker *worker, struct port_queue *queue)
+{
+    while (queue->stash_first < queue->stash_count) {
+        if (!switch_frame(worker, queue->stash[queue->stash_first]))
+            return false;
+        queue->stash_first++;
+    }
+    queue->stash_first = queue->stash_count = 0;
+    return true;
+}
+
+static void count_burst(struct port_queue *queue, struct frame *const *frames, unsigned count)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        bytes += frames[i]->len;
+    counter_add(&queue->counters->from_bursts, 1);
+    counter_add(&queue->counters->from_packets, count);
+    counter_add(&queue->counters->from_bytes, bytes);
+}
+
+/* Takes a burst from a queue and switches it. True: there was one. */
+static bool serve_queue(struct worker *worker, struct port_queue *queue)
+{
+    struct frame *frames[BURST_FRAMES_MAX];
+    unsigned count;
+
+    if (CV_UNLIKELY(queue->stash_count > 0) && !serve_stash(worker, queue))
+        return false;
+    count = queue->port->ops->receive(queue, &worker->frames, frames, BURST_FRAMES_MAX);
+    if (count == 0)
+        return false;
+    queue->active_ns = worker->now_ns;
+    queue->outstanding += count;
+    count_burst(queue, frames, count);
+    for (unsigned i = 0; i < count; i++) {
+        frames[i]->holders = 1;
+        frames[i]->arrived_ns = worker->now_ns;
+        parse(frames[i]);
+        if (CV_UNLIKELY(queue->stash_count > 0) || CV_UNLIKELY(!switch_frame(worker, frames[i])))
+            queue->stash[queue->stash_count++] = frames[i];
+    }
+    return true;
+}
+
+bool worker_round(struct worker *worker)
+{
+    bool moved = false;
+
+    for (unsigned i = 0; i < worker->polled_count; i++)
+        moved |= serve_queue(worker, worker->polled[i]);
+    moved |= worker_take_handed_over(worker);
+    moved |= depart_due(worker);
+    worker_settle(worker);
+    worker_publish_handed_back(worker);
+    return moved;
+}

@@ -1,0 +1,172 @@
+/*
+ * A worker: the thread that moves packets. It owns some queue pairs and everything about the frames
+ * that come from them; nobody else touches these while it runs. worker.c is the way of a packet;
+ * worker_sleep.c says when the thread rests; worker_exchange.c how frames reach the queues of
+ * another worker; worker_control.c what the control thread asks of it.
+ */
+#ifndef CONVOY_SWITCH_WORKER_H
+#define CONVOY_SWITCH_WORKER_H
+
+#include <pthread.h>
+#include <semaphore.h>
+
+#include "base/spsc.h"
+#include "bridge/bridge.h"
+#include "convoy/convoy.h"
+#include "convoy/hold.h"
+#include "port/port.h"
+
+/* How long frames wait for a guest that takes none, before they are dropped. */
+#define STALL_NS UINT64_C(20000000)
+
+enum {
+    LANES_MAX = PORTS_MAX * PORT_QUEUE_PAIRS_MAX,
+    EXCHANGE_FRAMES_MAX = 4096, /* frames of one worker that another has in hand */
+};
+
+struct outlet;
+struct worker;
+
+/* The way to one queue of a port: the convoy that forms for it. */
+struct lane {
+    struct outlet *outlet;
+    struct port_queue *queue;
+    bool is_open;    /* in the worker's list of convoys that are not empty */
+    bool is_stalled; /* the guest took nothing for STALL_NS; nothing waits until it does again */
+    struct convoy convoy;
+};
+
+enum outlet_state {
+    OUTLET_ABSENT, /* no such port */
+    OUTLET_DOWN,   /* nothing can be delivered: frames are dropped */
+    OUTLET_PAUSED, /* for a moment: frames wait */
+    OUTLET_UP,
+};
+
+/* One port as one worker sees it. */
+struct outlet {
+    enum outlet_state state;
+    struct port *port;
+    struct hold_config hold;
+    enum full_policy full;
+    unsigned open_count;                      /* queues that frames are spread over ... */
+    struct lane *open[PORT_QUEUE_PAIRS_MAX];  /* ... and the lanes to them */
+    struct lane *lanes[PORT_QUEUE_PAIRS_MAX]; /* of all queues; allocated by the control thread */
+    struct port_counters counters;            /* written by this worker only */
+};
+
+/* From one worker to one other. */
+struct exchange {
+    struct spsc to_peer;   /* frames handed over: frame number and lane */
+    struct spsc from_peer; /* numbers of frames that came back */
+    unsigned in_flight;    /* handed over and not back yet; the giver's */
+};
+
+/* A request of the control thread, carried out between two bursts. */
+struct worker_command {
+    /* True: done. False: call again in the next round. */
+    bool (*step)(struct worker *worker, void *context);
+    void *context;
+    sem_t done;
+};
+
+struct worker {
+    unsigned id;
+    struct bridge *bridge;
+    struct worker *peers; /* all workers, this one included */
+    unsigned peer_count;
+    uint64_t poll_ns; /* how long a queue without frames is polled */
+    uint64_t now_ns;  /* read once per round */
+
+    struct frame_pool frames;
+    unsigned polled_count;
+    struct port_queue *polled[LANES_MAX]; /* queues that are looked at in every round */
+    unsigned dirty_count;
+    struct port_queue *dirty[LANES_MAX]; /* queues that have something to settle */
+    unsigned open_count;
+    struct lane *open[LANES_MAX]; /* lanes whose convoys are not empty */
+    uint64_t next_due_ns;         /* when the next convoy departs or is given up */
+    unsigned outlet_limit;        /* outlets[outlet_limit ..] are all absent */
+    struct outlet outlets[PORTS_MAX];
+    struct exchange exchanges[WORKERS_MAX]; /* to each peer */
+
+    int epoll_fd;
+    int wake_fd;                    /* eventfd: somebody wants something */
+    uint64_t looked_ns;             /* when the descriptors were last looked at */
+    bool is_asleep;                 /* atomic: a wake_fd write is needed */
+    struct worker_command *command; /* atomic: what the control thread wants */
+    bool must_stop;
+    uint64_t rounds, sleeps; /* counters, written by this worker only */
+    pthread_t thread;
+    int cpu;
+    bool is_running;
+};
+
+/* worker.c */
+
+/* One round: everything that can move, moves. True: something did. */
+bool worker_round(struct worker *worker);
+/* A frame has left one convoy, or ended before any; the last one gives it back. */
+void worker_release(struct worker *worker, struct frame *frame);
+/* Takes a frame aboard the convoy of a lane, or drops it. */
+void worker_load(struct worker *worker, struct lane *lane, struct frame *frame);
+/* Sends off what can leave now. */
+void worker_depart(struct worker *worker, struct lane *lane);
+/* Ends every frame in the lane, counted under `reason`. */
+void worker_drop_lane(struct worker *worker, struct lane *lane, enum drop_reason reason);
+/* Publishes what was given back to sources in this round. */
+void worker_settle(struct worker *worker);
+
+/* worker_sleep.c */
+
+int worker_sleep_init(struct worker *worker) CV_MUST_CHECK;
+void worker_sleep_uninit(struct worker *worker);
+void worker_watch_queue(struct worker *worker, struct port_queue *queue);
+void worker_unwatch_queue(struct worker *worker, struct port_queue *queue);
+/* Looks at the queue in every round from now on. */
+void worker_poll_queue(struct worker *worker, struct port_queue *queue);
+/* After a round that moved something: looks for wake-ups now and then. */
+void worker_glance(struct worker *worker);
+/* After a round that moved nothing: arms queues that were idle for long, sleeps when all are armed.
+ */
+void worker_rest(struct worker *worker);
+/* Any thread: makes a sleeping worker look. */
+void worker_wake(struct worker *worker);
+
+/* worker_exchange.c */
+
+int worker_exchange_init(struct worker *worker) CV_MUST_CHECK;
+void worker_exchange_uninit(struct worker *worker);
+/* Hands the lane's frames to the worker that serves its queue: one publication for all. */
+void worker_hand_over(struct worker *worker, struct lane *lane);
+/* Takes what peers handed over, and what came back from them. True: there was something. */
+bool worker_take_handed_over(struct worker *worker);
+/* Gives a frame of a peer back to it. */
+void worker_hand_back(struct worker *worker, struct frame *frame);
+/* Shows peers what was handed back to them. */
+void worker_publish_handed_back(struct worker *worker);
+bool worker_has_handed_over(const struct worker *worker);
+
+/* worker_control.c: called by the control thread */
+
+/* Prepares a worker whose id, bridge, peers, poll_ns and cpu are set; its descriptors are -1.
+ * Negative errno. */
+int worker_init(struct worker *worker) CV_MUST_CHECK;
+void worker_uninit(struct worker *worker);
+/* Starts the thread, once all peers are prepared. Negative errno. */
+int worker_start(struct worker *worker) CV_MUST_CHECK;
+void worker_stop(struct worker *worker);
+/* Has `step` carried out between bursts, and waits for it. */
+void worker_call(struct worker *worker, bool (*step)(struct worker *worker, void *context),
+                 void *context);
+/* Steps for worker_call; context is a struct port. */
+bool worker_step_pause(struct worker *worker, void *port);
+bool worker_step_purge(struct worker *worker, void *port);
+bool worker_step_settled(struct worker *worker, void *port);
+bool worker_step_attach(struct worker *worker, void *port);
+bool worker_step_remove(struct worker *worker, void *port);
+bool worker_step_set_hold(struct worker *worker, void *port);
+/* Context: the struct port_status of the port; adds to its frames_waiting. */
+bool worker_step_count_waiting(struct worker *worker, void *status);
+
+#endif

@@ -1,0 +1,292 @@
+/*
+ * A worker's life, and what the control thread asks of it. A request is a step that the worker
+ * carries out between two bursts, so that it may touch everything that the worker owns; the control
+ * thread waits for it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "switch/vswitch.h"
+#include "switch/worker.h"
+
+/* --- the thread
+ * -------------------------------------------------------------------------------------- */
+
+static void run_command(struct worker *worker)
+{
+    struct worker_command *command = __atomic_load_n(&worker->command, __ATOMIC_ACQUIRE);
+
+    if (CV_LIKELY(!command))
+        return;
+    if (!command->step(worker, command->context))
+        return;
+    __atomic_store_n(&worker->command, NULL, __ATOMIC_RELEASE);
+    sem_post(&command->done);
+}
+
+static void *worker_main(void *context)
+{
+    struct worker *worker = context;
+    char name[16];
+
+    snprintf(name, sizeof(name), "worker-%u", worker->id);
+    (void)prctl(PR_SET_NAME, name);
+    /* Convoys are held for microseconds: the default slack of 50 would be all of it. */
+    (void)prctl(PR_SET_TIMERSLACK, 1);
+    while (!worker->must_stop) {
+        worker->now_ns = clock_now_ns();
+        counter_add(&worker->rounds, 1);
+        run_command(worker);
+        if (worker_round(worker))
+            worker_glance(worker);
+        else
+            worker_rest(worker);
+    }
+    return NULL;
+}
+
+static void worker_bind(struct worker *worker)
+{
+    cpu_set_t cpus;
+    int result;
+
+    if (worker->cpu < 0)
+        return;
+    CPU_ZERO(&cpus);
+    CPU_SET((size_t)worker->cpu, &cpus);
+    result = pthread_setaffinity_np(worker->thread, sizeof(cpus), &cpus);
+    if (result)
+        log_warning("worker %u cannot be bound to processor %d: %s", worker->id, worker->cpu,
+                    strerror(result));
+}
+
+int worker_init(struct worker *worker)
+{
+    int result = frame_pool_init(&worker->frames, WORKER_FRAMES_MAX);
+
+    if (result == 0)
+        result = worker_sleep_init(worker);
+    if (result == 0)
+        result = worker_exchange_init(worker);
+    return result;
+}
+
+void worker_uninit(struct worker *worker)
+{
+    worker_exchange_uninit(worker);
+    worker_sleep_uninit(worker);
+    frame_pool_uninit(&worker->frames);
+}
+
+int worker_start(struct worker *worker)
+{
+    int result = -pthread_create(&worker->thread, NULL, worker_main, worker);
+
+    if (result < 0)
+        return result;
+    worker->is_running = true;
+    worker_bind(worker);
+    return 0;
+}
+
+static bool step_stop(struct worker *worker, void *context)
+{
+    (void)context;
+    worker->must_stop = true;
+    return true;
+}
+
+void worker_stop(struct worker *worker)
+{
+    if (!worker->is_running)
+        return;
+    worker_call(worker, step_stop, NULL);
+    pthread_join(worker->thread, NULL);
+    worker->is_running = false;
+}
+
+void worker_call(struct worker *worker, bool (*step)(struct worker *worker, void *context),
+                 void *context)
+{
+    struct worker_command command = {.step = step, .context = context};
+
+    sem_init(&command.done, 0, 0);
+    __atomic_store_n(&worker->command, &command, __ATOMIC_SEQ_CST);
+    worker_wake(worker);
+    while (sem_wait(&command.done) < 0 && errno == EINTR)
+        ;
+    sem_destroy(&command.done);
+}
+
+/* --- stopping a port
+ * --------------------------------------------------------------------------------- */
+
+static bool is_ours(const struct worker *worker, const struct port_queue *queue)
+{
+    return queue->worker == worker->id;
+}
+
+static void forget_polled(struct worker *worker, struct port_queue *queue)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < worker->polled_count; i++)
+        if (worker->polled[i] != queue)
+            worker->polled[kept++] = worker->polled[i];
+    worker->polled_count = kept;
+    queue->is_polled = false;
+}
+
+static void drop_stash(struct worker *worker, struct port_queue *queue)
+{
+    unsigned count = queue->stash_count - queue->stash_first;
+
+    counter_add(&queue->counters->drops[DROP_SENDER_GONE], count);
+    for (unsigned i = queue->stash_first; i < queue->stash_count; i++)
+        worker_release(worker, queue->stash[i]);
+    queue->stash_first = queue->stash_count = 0;
+}
+
+bool worker_step_pause(struct worker *worker, void *context)
+{
+    struct port *port = context;
+
+    worker->outlets[port->id].state = OUTLET_PAUSED;
+    for (unsigned i = 0; i < port->queue_count; i++) {
+        struct port_queue *queue = port->queues[i];
+
+        if (!is_ours(worker, queue))
+            continue;
+        forget_polled(worker, queue);
+        worker_unwatch_queue(worker, queue);
+        drop_stash(worker, queue);
+    }
+    return true;
+}
+
+/* Takes the frames of one queue out of a lane: they cannot be delivered any more. */
+static void purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source)
+{
+    struct frame *removed[CONVOY_FRAMES_MAX];
+    const struct frame *front = lane->convoy.count ? convoy_frames(&lane->convoy)[0] : NULL;
+    unsigned count = convoy_remove_source(&lane->convoy, source, removed);
+    const struct port_ops *ops = lane->queue->port->ops;
+
+    counter_add(&lane->outlet->counters.drops[DROP_SENDER_GONE], count);
+    if (count > 0 && removed[0] == front && ops->forget_front && is_ours(worker, lane->queue))
+        ops->forget_front(lane->queue);
+    for (unsigned i = 0; i < count; i++)
+        worker_release(worker, removed[i]);
+}
+
+bool worker_step_purge(struct worker *worker, void *context)
+{
+    struct port *port = context;
+
+    (void)worker_take_handed_over(worker);
+    for (unsigned i = 0; i < worker->open_count; i++) {
+        struct lane *lane = worker->open[i];
+
+        worker_depart(worker, lane);
+        for (unsigned q = 0; q < port->queue_count; q++)
+            purge_lane(worker, lane, port->queues[q]);
+    }
+    worker_settle(worker);
+    worker_publish_handed_back(worker);
+    return true;
+}
+
+bool worker_step_settled(struct worker *worker, void *context)
+{
+    struct port *port = context;
+
+    (void)worker_take_handed_over(worker);
+    worker_settle(worker);
+    worker_publish_handed_back(worker);
+    for (unsigned i = 0; i < port->queue_count; i++)
+        if (is_ours(worker, port->queues[i]) && port->queues[i]->outstanding > 0)
+            return false;
+    return true;
+}
+
+/* --- starting a port
+ * --------------------------------------------------------------------------------- */
+
+static void drop_lanes(struct worker *worker, struct outlet *outlet)
+{
+    for (unsigned i = 0; i < PORT_QUEUE_PAIRS_MAX; i++)
+        if (outlet->lanes[i] && outlet->lanes[i]->convoy.count > 0)
+            worker_drop_lane(worker, outlet->lanes[i], DROP_PORT_DOWN);
+    worker_settle(worker);
+    worker_publish_handed_back(worker);
+}
+
+bool worker_step_attach(struct worker *worker, void *context)
+{
+    struct port *port = context;
+    struct outlet *outlet = &worker->outlets[port->id];
+
+    outlet->port = port;
+    outlet->hold = port->config.hold;
+    outlet->full = port->config.full;
+    outlet->open_count = 0;
+    for (unsigned i = 0; i < port->queue_count; i++) {
+        struct port_queue *queue = port->queues[i];
+
+        if (queue->can_deliver)
+            outlet->open[outlet->open_count++] = outlet->lanes[i];
+        if (!is_ours(worker, queue))
+            continue;
+        queue->counters = &outlet->counters;
+        worker_watch_queue(worker, queue);
+        worker_poll_queue(worker, queue);
+    }
+    outlet->state = outlet->open_count > 0 ? OUTLET_UP : OUTLET_DOWN;
+    worker->outlet_limit = CV_MAX(worker->outlet_limit, port->id + 1);
+    if (outlet->state == OUTLET_DOWN)
+        drop_lanes(worker, outlet);
+    return true;
+}
+
+bool worker_step_remove(struct worker *worker, void *context)
+{
+    const struct port *port = context;
+    struct outlet *outlet = &worker->outlets[port->id];
+    unsigned kept = 0;
+
+    drop_lanes(worker, outlet);
+    for (unsigned i = 0; i < worker->open_count; i++) {
+        if (worker->open[i]->outlet == outlet)
+            worker->open[i]->is_open = false;
+        else
+            worker->open[kept++] = worker->open[i];
+    }
+    worker->open_count = kept;
+    outlet->state = OUTLET_ABSENT;
+    outlet->counters = (struct port_counters){0};
+    return true;
+}
+
+bool worker_step_count_waiting(struct worker *worker, void *context)
+{
+    struct port_status *status = context;
+    const struct outlet *outlet = &worker->outlets[status->id];
+
+    for (unsigned i = 0; i < PORT_QUEUE_PAIRS_MAX; i++)
+        if (outlet->lanes[i])
+            status->frames_waiting += outlet->lanes[i]->convoy.count;
+    return true;
+}
+
+bool worker_step_set_hold(struct worker *worker, void *context)
+{
+    const struct port *port = context;
+
+    worker->outlets[port->id].hold = port->config.hold;
+    return true;
+}

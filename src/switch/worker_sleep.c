@@ -1,0 +1,176 @@
+/*
+ * When a worker rests. A queue that has had no frames for poll_ns is armed: its guest is asked to
+ * kick. When no queue is left to poll, the thread sleeps in epoll until a kick, a request of
+ * another thread, or the moment at which a convoy is due. With no convoy waiting there is no timer,
+ * so an idle switch uses no processor time at all.
+ *
+ * Descriptors are watched for edges: every kick is an event of its own, and nobody has to read
+ * the eventfd to clear it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "switch/worker.h"
+
+/* How long a busy worker goes on before it looks whether armed queues have been kicked. */
+#define GLANCE_NS UINT64_C(10000)
+
+enum { EVENTS_PER_WAIT_MAX = 64 };
+
+/* An event names its queue; the lowest bit of the pointer says which direction. */
+enum { WAKE_FROM = 0, WAKE_TO = 1 };
+
+int worker_sleep_init(struct worker *worker)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0};
+
+    worker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (worker->epoll_fd < 0 || worker->wake_fd < 0 ||
+        epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, worker->wake_fd, &event) < 0)
+        return -errno;
+    return 0;
+}
+
+void worker_sleep_uninit(struct worker *worker)
+{
+    if (worker->epoll_fd >= 0)
+        close(worker->epoll_fd);
+    if (worker->wake_fd >= 0)
+        close(worker->wake_fd);
+}
+
+static void watch(struct worker *worker, struct port_queue *queue, int fd, unsigned direction)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET,
+                                .data.u64 = (uintptr_t)queue | direction};
+
+    if (fd >= 0 && epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        log_warning("%s: its kick descriptor cannot be watched: %s", queue->port->config.name,
+                    strerror(errno));
+}
+
+void worker_watch_queue(struct worker *worker, struct port_queue *queue)
+{
+    if (queue->can_receive)
+        watch(worker, queue, queue->wake_from_fd, WAKE_FROM);
+    if (queue->can_deliver)
+        watch(worker, queue, queue->wake_to_fd, WAKE_TO);
+}
+
+void worker_unwatch_queue(struct worker *worker, struct port_queue *queue)
+{
+    if (queue->can_receive && queue->wake_from_fd >= 0)
+        (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, queue->wake_from_fd, NULL);
+    if (queue->can_deliver && queue->wake_to_fd >= 0)
+        (void)epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, queue->wake_to_fd, NULL);
+}
+
+void worker_poll_queue(struct worker *worker, struct port_queue *queue)
+{
+    if (!queue->can_receive || queue->is_polled)
+        return;
+    queue->port->ops->disarm_from(queue);
+    queue->is_polled = true;
+    queue->active_ns = worker->now_ns;
+    worker->polled[worker->polled_count++] = queue;
+}
+
+static void woken(struct worker *worker, const struct epoll_event *event)
+{
+    struct port_queue *queue = (struct port_queue *)(uintptr_t)(event->data.u64 & ~UINT64_C(1));
+    uint64_t count;
+
+    if (!queue) {
+        (void)!read(worker->wake_fd, &count, sizeof(count));
+        return;
+    }
+    counter_add(&queue->counters->kicks, 1);
+    /* Room to deliver needs no more than a round: blocked convoys are tried in each. */
+    if ((event->data.u64 & 1) == WAKE_FROM)
+        worker_poll_queue(worker, queue);
+}
+
+/* Looks at the descriptors, for `timeout` (NULL: until something happens). */
+static void look(struct worker *worker, const struct timespec *timeout)
+{
+    struct epoll_event events[EVENTS_PER_WAIT_MAX];
+    int count = epoll_pwait2(worker->epoll_fd, events, EVENTS_PER_WAIT_MAX, timeout, NULL);
+
+    worker->now_ns = worker->looked_ns = clock_now_ns();
+    for (int i = 0; i < count; i++)
+        woken(worker, &events[i]);
+}
+
+void worker_glance(struct worker *worker)
+{
+    static const struct timespec no_time;
+
+    if (worker->now_ns - worker->looked_ns >= GLANCE_NS)
+        look(worker, &no_time);
+}
+
+/* Arms what was idle for long. True: something is still worth polling. */
+static bool arm_idle_queues(struct worker *worker)
+{
+    unsigned kept = 0;
+    bool is_polling = false;
+
+    for (unsigned i = 0; i < worker->polled_count; i++) {
+        struct port_queue *queue = worker->polled[i];
+
+        if (queue->stash_count > 0) {
+            /* Its frames wait for another port, whose kick or patience ends the sleep. */
+            worker->polled[kept++] = queue;
+            continue;
+        }
+        if (worker->now_ns - queue->active_ns >= worker->poll_ns) {
+            if (!queue->port->ops->arm_from(queue)) {
+                queue->is_polled = false;
+                continue;
+            }
+            queue->port->ops->disarm_from(queue);
+        }
+        is_polling = true;
+        worker->polled[kept++] = queue;
+    }
+    worker->polled_count = kept;
+    return is_polling;
+}
+
+static void sleep_until(struct worker *worker, uint64_t due_ns)
+{
+    uint64_t left_ns = due_ns > worker->now_ns ? due_ns - worker->now_ns : 0;
+    struct timespec timeout = {(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
+
+    __atomic_store_n(&worker->is_asleep, true, __ATOMIC_SEQ_CST);
+    /* Whoever asked before it could see that we sleep must be seen by us now. */
+    if (!__atomic_load_n(&worker->command, __ATOMIC_SEQ_CST) && !worker_has_handed_over(worker)) {
+        counter_add(&worker->sleeps, 1);
+        look(worker, due_ns == UINT64_MAX ? NULL : &timeout);
+    }
+    __atomic_store_n(&worker->is_asleep, false, __ATOMIC_SEQ_CST);
+}
+
+void worker_rest(struct worker *worker)
+{
+    if (arm_idle_queues(worker)) {
+        worker_glance(worker);
+        return;
+    }
+    sleep_until(worker, worker->next_due_ns);
+}
+
+void worker_wake(struct worker *worker)
+{
+    static const uint64_t one = 1;
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&worker->is_asleep, __ATOMIC_SEQ_CST))
+        (void)!write(worker->wake_fd, &one, sizeof(one));
+}
