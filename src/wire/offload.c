@@ -8,10 +8,7 @@
 
 #include "wire/ip.h"
 
-enum {
-    IP_BYTES_MAX = 65535, /* what the length fields of both IP versions can say */
-    CSUM_BYTES = 2,       /* a checksum field */
-};
+enum { CSUM_BYTES = 2 };
 
 /*
  * Completing a checksum writes two bytes of the frame after it was bridged: they must not lie in
@@ -43,17 +40,6 @@ static bool check_gso_type(const struct virtio_net_hdr *hdr, const struct frame_
     }
 }
 
-/* The super-packet's own IP length must fit its field; what follows its end would become payload.
- */
-static bool check_gso_len(const struct frame_facts *facts, size_t frame_len)
-{
-    size_t ip_len = frame_len - facts->l3_offset;
-
-    if (facts->flags & FRAME_IPV6)
-        ip_len -= IPV6_HEADER_BYTES;
-    return ip_len <= IP_BYTES_MAX && !(facts->flags & FRAME_TRAILER);
-}
-
 static bool check_gso(const struct virtio_net_hdr *hdr, const struct frame_facts *facts,
                       size_t head_len, size_t frame_len)
 {
@@ -78,18 +64,16 @@ bool offload_check(struct virtio_net_hdr *hdr, const struct frame_facts *facts, 
     else if (!check_csum(hdr, facts, frame_len))
         return false;
 
-    if (hdr->gso_type == VNET_HDR_GSO_NONE) {
-        hdr->gso_size = 0;
-        return true;
-    }
-    if (!check_gso(hdr, facts, head_len, frame_len))
+    if (hdr->gso_type != VNET_HDR_GSO_NONE && !check_gso(hdr, facts, head_len, frame_len))
         return false;
     if (offload_segments(hdr, facts, frame_len) == 1) {
         hdr->gso_type = VNET_HDR_GSO_NONE;
         hdr->gso_size = 0;
         return true;
     }
-    return check_gso_len(facts, frame_len);
+    /* What follows the IP packet would be cut into payload. Where nothing does, the frame ends
+     * where its IP length says, so no length is more than its field can hold. */
+    return !(facts->flags & FRAME_TRAILER);
 }
 
 unsigned offload_segments(const struct virtio_net_hdr *hdr, const struct frame_facts *facts,

@@ -327,6 +327,25 @@ static void test_ipv6_fragment(void **state)
     assert_int_equal(facts.ip_protocol, 17);
 }
 
+static void test_ipv6_extensions_truncated(void **state)
+{
+    (void)state;
+    wire_begin(&wire);
+    wire_ipv6(&wire, 17);
+    wire_extension(&wire, 0, 8);
+    wire_extension(&wire, 43, 24);
+    wire_extension(&wire, 51, 12);
+    wire_udp(&wire, 5, 6);
+    wire_finish(&wire);
+    for (size_t n = 54; n <= wire.len; n++) {
+        struct frame_facts facts = parse_head(n);
+
+        assert_sound(&facts, n);
+        assert_int_equal(facts.ip_protocol, n < 62 ? 0 : n < 86 ? 43 : n < 98 ? 51 : 17);
+        assert_int_equal((facts.flags & FRAME_UDP) != 0, n >= wire.payload);
+    }
+}
+
 /* Eight extension headers are walked, a ninth is not, and neither is one longer than the packet. */
 static void test_ipv6_extension_bounds(void **state)
 {
@@ -355,6 +374,7 @@ static void test_ipv6_extension_bounds(void **state)
         facts = parse();
         assert_sound(&facts, wire.len);
         assert_int_equal((facts.flags & FRAME_UDP) != 0, len <= 4);
+        assert_int_equal(facts.ip_protocol, len <= 5 ? 17 : 60);
     }
 }
 
@@ -549,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_fragments_have_no_transport),
         cmocka_unit_test(test_ipv6_extensions),
         cmocka_unit_test(test_ipv6_fragment),
+        cmocka_unit_test(test_ipv6_extensions_truncated),
         cmocka_unit_test(test_ipv6_extension_bounds),
         cmocka_unit_test(test_every_protocol),
         cmocka_unit_test(test_express_tcp_flags),
