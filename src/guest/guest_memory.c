@@ -52,11 +52,27 @@ static bool range_wraps(uint64_t start, uint64_t size)
     return __builtin_add_overflow(start, size, &end);
 }
 
-static int request_check(const struct guest_memory *memory,
-                         const struct guest_region_request *request, struct error *error)
+static bool region_is(const struct guest_region *region, const struct guest_region_request *request,
+                      const struct stat *st)
 {
-    uint64_t total = request->size;
+    return region->guest_address == request->guest_address && region->size == request->size &&
+           region->user_address == request->user_address &&
+           region->mmap_offset == request->mmap_offset && region->file_device == st->st_dev &&
+           region->file_inode == st->st_ino;
+}
 
+static bool memory_has(const struct guest_memory *memory,
+                       const struct guest_region_request *request, const struct stat *st)
+{
+    for (unsigned i = 0; i < memory->count; i++) {
+        if (region_is(&memory->regions[i], request, st))
+            return true;
+    }
+    return false;
+}
+
+static int request_check(const struct guest_region_request *request, struct error *error)
+{
     if (request->size == 0)
         return error_set(error, -EINVAL, "memory region has size 0");
     if (range_wraps(request->guest_address, request->size) ||
@@ -67,6 +83,15 @@ static int request_check(const struct guest_memory *memory,
                          ", user address %#" PRIx64 ", offset in its file %#" PRIx64,
                          request->size, request->guest_address, request->user_address,
                          request->mmap_offset);
+    return 0;
+}
+
+/* Does the region fit beside those that are there? */
+static int room_check(const struct guest_memory *memory, const struct guest_region_request *request,
+                      struct error *error)
+{
+    uint64_t total = request->size;
+
     if (memory->count == GUEST_REGIONS_MAX)
         return error_set(error, -ENOSPC, "more than %d memory regions", GUEST_REGIONS_MAX);
     for (unsigned i = 0; i < memory->count; i++) {
@@ -105,7 +130,8 @@ static int file_system_check(int fd, uint64_t *ret_page_bytes, struct error *err
     return 0;
 }
 
-static int file_check(int fd, const struct guest_region_request *request, struct error *error)
+static int file_check(int fd, const struct guest_region_request *request, struct stat *ret_st,
+                      struct error *error)
 {
     struct stat st;
 
@@ -122,6 +148,7 @@ static int file_check(int fd, const struct guest_region_request *request, struct
                          "memory region ends at byte %" PRIu64
                          " of its file, which has only %" PRIu64,
                          request->mmap_offset + request->size, (uint64_t)st.st_size);
+    *ret_st = st;
     return 0;
 }
 
@@ -176,6 +203,7 @@ static int region_map(struct guest_region *region, const struct guest_region_req
     region->guest_address = request->guest_address;
     region->user_address = request->user_address;
     region->size = request->size;
+    region->mmap_offset = request->mmap_offset;
     region->bytes = (uint8_t *)map + span->lead;
     region->map = map;
     region->map_size = span->size;
@@ -205,12 +233,18 @@ int guest_memory_add(struct guest_memory *memory, const struct guest_region_requ
 {
     struct guest_region region;
     struct file_span span = {0};
+    struct stat st = {0};
     int r;
 
-    r = request_check(memory, request, error);
+    r = request_check(request, error);
     if (r)
         return r;
-    r = file_check(fd, request, error);
+    r = file_check(fd, request, &st, error);
+    if (r)
+        return r;
+    if (memory_has(memory, request, &st))
+        return 0;
+    r = room_check(memory, request, error);
     if (r)
         return r;
     r = span_find(fd, request, &span, error);
@@ -219,6 +253,8 @@ int guest_memory_add(struct guest_memory *memory, const struct guest_region_requ
     r = region_map(&region, request, fd, &span, error);
     if (r)
         return r;
+    region.file_device = st.st_dev;
+    region.file_inode = st.st_ino;
     region_insert(memory, &region);
     return 0;
 }

@@ -11,6 +11,8 @@
 #ifndef CONVOY_GUEST_GUEST_MEMORY_H
 #define CONVOY_GUEST_GUEST_MEMORY_H
 
+#include <sys/types.h>
+
 #include "base/error.h"
 #include "base/limits.h"
 
@@ -27,7 +29,10 @@ struct guest_region {
     uint64_t user_address;  /* the front end's virtual address of the same byte */
     void *map;              /* what munmap takes */
     size_t map_size;
-    unsigned guard_slot; /* place in the guard's table */
+    unsigned guard_slot;  /* place in the guard's table */
+    uint64_t mmap_offset; /* of the first byte in its file */
+    dev_t file_device;    /* which file it is */
+    ino_t file_inode;
 };
 
 struct guest_memory {
@@ -51,6 +56,9 @@ void guest_memory_init(struct guest_memory *memory);
  * the file is not a regular one or is too short, or the region overlaps another; -ENOSPC: too many,
  * or more than GUEST_MEMORY_BYTES_MAX; or mmap's errno. The error's sentence says which, and what
  * would be right; nothing is added on failure.
+ *
+ * The very same region of the same file again is no overlap: nothing happens. (QEMU 7.2 adds each
+ * region once per queue pair.)
  */
 int guest_memory_add(struct guest_memory *memory, const struct guest_region_request *request,
                      int fd, struct error *error) CV_MUST_CHECK;

@@ -80,6 +80,14 @@ void vhost_user_vring_update_mapped(struct vhost_user_vring *vring,
         guest_memory_at_user(memory, vring->used_user_address, used_bytes(size), USED_ALIGN);
 }
 
+/* No worker looks at a ring that is not started, and nothing but a kick descriptor can start it. */
+static void vring_change_begin(struct vhost_user_device *device,
+                               const struct vhost_user_vring *vring)
+{
+    if (vring->started)
+        vhost_user_device_change_begin(device);
+}
+
 /* NULL, with a sentence, when the port has no such ring. */
 static struct vhost_user_vring *vring_find(struct vhost_user_device *device,
                                            const struct vhost_user_request *request, uint64_t index,
@@ -103,7 +111,7 @@ static int vring_release(struct vhost_user_device *device, struct vhost_user_vri
             error, -EPROTO,
             "%s for ring %u, which is running: it must be stopped by GET_VRING_BASE first",
             request->type->name, request->payload.state.index);
-    vhost_user_device_change_begin(device);
+    vring_change_begin(device, vring);
     vhost_user_vring_stop(vring);
     return 0;
 }
@@ -203,7 +211,7 @@ int vhost_user_set_vring_addr(struct vhost_user_device *device, struct vhost_use
     r = addr_check(device, vring, addr, error);
     if (r)
         return r;
-    vhost_user_device_change_begin(device);
+    vring_change_begin(device, vring);
     vring->desc_user_address = addr->desc_user_address;
     vring->avail_user_address = addr->avail_user_address;
     vring->used_user_address = addr->used_user_address;
@@ -219,7 +227,7 @@ int vhost_user_get_vring_base(struct vhost_user_device *device, struct vhost_use
 
     if (!vring)
         return -EPROTO;
-    vhost_user_device_change_begin(device);
+    vring_change_begin(device, vring);
     vhost_user_vring_stop(vring);
     reply->size = sizeof(reply->payload.state);
     reply->payload.state.index = index;
@@ -232,6 +240,7 @@ int vhost_user_set_vring_enable(struct vhost_user_device *device,
                                 struct error *error)
 {
     const struct vhost_user_vring_state *state = &request->payload.state;
+    struct vhost_user_vring *vring;
     uint64_t bit;
 
     (void)reply;
@@ -242,12 +251,13 @@ int vhost_user_set_vring_enable(struct vhost_user_device *device,
     if (state->num == 0 && state->index >= device->vring_count &&
         state->index <= VHOST_USER_VRING_INDEX_MASK)
         return 0;
-    if (!vring_find(device, request, state->index, error))
+    vring = vring_find(device, request, state->index, error);
+    if (!vring)
         return -EPROTO;
     bit = UINT64_C(1) << state->index;
     if (!!(device->enable_mask & bit) == state->num)
         return 0;
-    vhost_user_device_change_begin(device);
+    vring_change_begin(device, vring);
     device->enable_mask ^= bit;
     vhost_user_device_update_enabled(device);
     return 0;
@@ -360,7 +370,7 @@ int vhost_user_set_vring_call(struct vhost_user_device *device, struct vhost_use
     vring = event_parse(device, request, true, &fd, error);
     if (!vring)
         return -EPROTO;
-    vhost_user_device_change_begin(device);
+    vring_change_begin(device, vring);
     vhost_user_fd_replace(&vring->call_fd, fd);
     return 0;
 }
