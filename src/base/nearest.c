@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { PREFIX_LEN_MIN = 3 };
+
 /* Edits between two words of at most NEAREST_WORD_BYTES_MAX letters; rows are prefixes of `a`. */
 static unsigned edit_distance(const char *a, size_t a_len, const char *b, size_t b_len)
 {
@@ -41,6 +43,8 @@ void nearest_offer(struct nearest *nearest, const char *candidate)
         return;
     if (strcasecmp(nearest->wanted, candidate) == 0)
         distance = 0;
+    else if (wanted_len >= PREFIX_LEN_MIN && strncmp(nearest->wanted, candidate, wanted_len) == 0)
+        distance = 1; /* its beginning, as in "que" for "queues" */
     else
         distance = edit_distance(nearest->wanted, wanted_len, candidate, candidate_len);
     /* One slip in a short word, two in a longer one; more is another word. */
