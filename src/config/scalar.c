@@ -56,8 +56,14 @@ bool duration_parse(const char *text, uint64_t *ret_ns)
     if (*unit == ' ')
         unit++;
     for (size_t i = 0; i < CV_COUNT_OF(duration_units); i++) {
-        if (strcmp(unit, duration_units[i].name) == 0)
-            return !__builtin_mul_overflow(number, duration_units[i].ns, ret_ns);
+        uint64_t ns;
+
+        if (strcmp(unit, duration_units[i].name) != 0)
+            continue;
+        if (__builtin_mul_overflow(number, duration_units[i].ns, &ns))
+            return false;
+        *ret_ns = ns;
+        return true;
     }
     return false;
 }
