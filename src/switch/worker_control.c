@@ -38,10 +38,12 @@ static void *worker_main(void *context)
     (void)prctl(PR_SET_NAME, name);
     /* Convoys are held for microseconds: the default slack of 50 would be all of it. */
     (void)prctl(PR_SET_TIMERSLACK, 1);
-    while (!worker->must_stop) {
+    for (;;) {
         worker->now_ns = clock_now_ns();
         counter_add(&worker->rounds, 1);
         run_command(worker);
+        if (worker->must_stop)
+            break; /* nobody would wake it again */
         if (worker_round(worker))
             worker_glance(worker);
         else
