@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# What the project needs of Debian 12, by purpose, and how it gets there. Sourced by the two
+# commands at the root.
+
+PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libyaml-dev libjansson-dev libcmocka-dev)
+PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps)
+PACKAGES_CHECK=(clang llvm libclang-rt-14-dev clang-format clang-tidy cppcheck mandoc shellcheck git
+    qemu-system-x86 dpdk-dev iputils-ping jq)
+
+# `packages_need NAME...` installs what is missing and says so.
+packages_need() {
+    local missing=() name
+    for name in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$name" 2>/dev/null | grep -qx installed ||
+            missing+=("$name")
+    done
+    ((${#missing[@]})) || return 0
+    echo "Installing with apt: ${missing[*]}"
+    if ((EUID != 0)); then
+        echo "error: this needs root. Run this command as root, or install the packages first." >&2
+        return 1
+    fi
+    local log
+    log=$(mktemp)
+    if ! { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+        --no-install-recommends install "${missing[@]}"; } >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        echo "error: apt could not install them; the end of its output is above." >&2
+        rm -f "$log"
+        return 1
+    fi
+    rm -f "$log"
+}
