@@ -536,6 +536,65 @@ static void test_load(void **state)
     assert_string_equal(error.text, "/tmp: cannot be read: Is a directory");
 }
 
+/* A file of the source tree, which meson names; skipped when the program is run by hand. */
+static char *source_file(const char *name)
+{
+    const char *root = getenv("CONVOY_SOURCE_ROOT");
+    char *path = NULL;
+
+    if (root == NULL) {
+        print_message("CONVOY_SOURCE_ROOT is not set: cannot find %s\n", name);
+        skip();
+    }
+    assert_true(asprintf(&path, "%s/%s", root, name) > 0);
+    return path;
+}
+
+static void test_example_is_good(void **state)
+{
+    char *path = source_file("docs/convoy.yaml");
+    struct config config;
+    struct error error = {.text = ""};
+
+    (void)state;
+    if (config_load(path, &config, &error) != 0)
+        fail_msg("refused with: %s", error.text);
+    assert_int_equal(config.port_count, 3);
+    config_uninit(&config);
+    free(path);
+}
+
+/* The manual and the table of keys name the same keys of a port. */
+static void test_manual_has_all_keys(void **state)
+{
+    char *path = source_file("man/convoy.yaml.5");
+    FILE *file = fopen(path, "r");
+    static char manual[65536];
+    unsigned described = 0;
+    const char *at;
+
+    (void)state;
+    assert_non_null(file);
+    assert_true(fread(manual, 1, sizeof(manual) - 1, file) > 0);
+    (void)fclose(file);
+    free(path);
+    at = strstr(manual, ".Ss Keys of a port\n");
+    assert_non_null(at);
+    *strstr(at, ".Ss Derived addresses\n") = '\0';
+    for (unsigned i = 0; port_config_key(i) != NULL; i++) {
+        char item[64];
+
+        (void)snprintf(item, sizeof(item), ".It Ic %s :", port_config_key(i));
+        if (strstr(at, item) == NULL)
+            fail_msg("the manual does not describe %s", port_config_key(i));
+    }
+    for (unsigned i = 0; port_config_key(i) != NULL; i++)
+        described++;
+    for (; (at = strstr(at, ".It Ic ")) != NULL; at++)
+        described--;
+    assert_int_equal(described, 0);
+}
+
 /* Every file that is cut off somewhere is either read or refused with a sentence, never worse. */
 static void test_every_prefix(void **state)
 {
@@ -576,6 +635,8 @@ int main(void)
         cmocka_unit_test(test_alias_bomb),
         cmocka_unit_test(test_most_ports_and_names),
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_example_is_good),
+        cmocka_unit_test(test_manual_has_all_keys),
         cmocka_unit_test(test_every_prefix),
     };
 
