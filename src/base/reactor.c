@@ -11,7 +11,7 @@ enum { EVENTS_PER_WAIT_MAX = 64 };
 struct reactor {
     int epoll_fd;
     bool stopped;
-    LIST_HEAD(, reactor_timer) timers;
+    struct reactor_timer *timers; /* those that are set, in no order: they are few */
     struct epoll_event events[EVENTS_PER_WAIT_MAX]; /* what the last wait returned */
     int event_count;
 };
@@ -27,7 +27,6 @@ struct reactor *reactor_new(void)
         free(reactor);
         return NULL;
     }
-    LIST_INIT(&reactor->timers);
     return reactor;
 }
 
@@ -72,14 +71,20 @@ void reactor_timer_set(struct reactor *reactor, struct reactor_timer *timer, uin
     reactor_timer_clear(timer);
     timer->due_ns = due_ns;
     timer->is_set = true;
-    LIST_INSERT_HEAD(&reactor->timers, timer, link);
+    timer->next = reactor->timers;
+    timer->link = &reactor->timers;
+    if (timer->next)
+        timer->next->link = &timer->next;
+    reactor->timers = timer;
 }
 
 void reactor_timer_clear(struct reactor_timer *timer)
 {
     if (!timer->is_set)
         return;
-    LIST_REMOVE(timer, link);
+    *timer->link = timer->next;
+    if (timer->next)
+        timer->next->link = timer->link;
     timer->is_set = false;
 }
 

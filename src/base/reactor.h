@@ -8,7 +8,6 @@
 #define CONVOY_BASE_REACTOR_H
 
 #include <sys/epoll.h>
-#include <sys/queue.h>
 
 #include "base/compiler.h"
 
@@ -25,7 +24,8 @@ struct reactor_timer {
     void (*expired)(struct reactor_timer *timer);
     uint64_t due_ns;
     bool is_set;
-    LIST_ENTRY(reactor_timer) link;
+    struct reactor_timer *next;  /* in the reactor's list ... */
+    struct reactor_timer **link; /* ... and what points to it there */
 };
 
 struct reactor *reactor_new(void);
