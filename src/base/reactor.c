@@ -90,10 +90,10 @@ void reactor_timer_clear(struct reactor_timer *timer)
 
 static struct reactor_timer *reactor_next_timer(struct reactor *reactor)
 {
-    struct reactor_timer *timer, *next = NULL;
+    struct reactor_timer *next = NULL;
 
-    LIST_FOREACH(timer, &reactor->timers, link)
-    if (!next || timer->due_ns < next->due_ns)
+    for (struct reactor_timer *timer = reactor->timers; timer; timer = timer->next)
+        if (!next || timer->due_ns < next->due_ns)
         next = timer;
     return next;
 }
