@@ -279,7 +279,7 @@ static int unknown_key(struct config_yaml *yaml, const yaml_node_t *node, const 
 static int find_key(struct config_yaml *yaml, const yaml_node_t *node, const char *path,
                     const struct config_yaml_key *keys, unsigned key_count)
 {
-    const char *key;
+    const char *key = "";
     int result = config_yaml_scalar(yaml, node, path, &key);
 
     if (result != 0)

@@ -84,6 +84,7 @@ static void model_keep_limit(struct model *model, unsigned port, uint64_t now_ns
     }
     if (own < model->config.entries_per_port_max)
         return;
+    assert(victim != NULL);
     model->stats.evicted += is_live(model, victim, now_ns);
     model_remove(model, victim);
 }

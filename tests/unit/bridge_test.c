@@ -267,7 +267,7 @@ static void test_full_table_is_fair(void **state)
     for (unsigned i = 0; i < greedy * BRIDGE_PORT_ENTRIES_MAX; i++)
         hear(bridge, GUEST + 0x100000 + i, 10 + i % greedy, START + i);
     entries_before = stats_of(bridge).entries;
-    assert_true(entries_before > BRIDGE_ENTRIES_MAX / 100 * 98);
+    assert_true(entries_before * 100 > UINT64_C(98) * BRIDGE_ENTRIES_MAX);
     for (unsigned i = 0; i < 64; i++)
         hear(bridge, GUEST + i, A, START + SECOND);
     for (unsigned i = 0; i < greedy * BRIDGE_PORT_ENTRIES_MAX; i++)
@@ -442,7 +442,7 @@ static void *talk(void *argument)
                        : n % 3 == 1 ? (1 << 24) + n / 64 % THREAD_MACS
                                     : ((A + B - talker->port) << 16) + n / 64 % THREAD_MACS);
         check_verdict(shared, dst,
-                      forward(shared->bridge, src, dst, talker->port, START + i * 1000),
+                      forward(shared->bridge, src, dst, talker->port, START + (uint64_t)i * 1000),
                       talker->port);
     }
     atomic_fetch_sub(&shared->running, 1);

@@ -491,7 +491,7 @@ static void test_alias_bomb(void **state)
 
 static void test_most_ports_and_names(void **state)
 {
-    char *text = malloc(PORTS_MAX * 64);
+    char *text = malloc((size_t)PORTS_MAX * 64);
     struct config config;
     size_t len = (size_t)sprintf(text, "ports:\n");
 
