@@ -574,6 +574,50 @@ static void test_status(void **state)
     json_decref(status);
 }
 
+/* --- the manual page --- */
+
+static char *read_page(void)
+{
+    const char *path = getenv("CONVOYD_PAGE");
+    enum { PAGE_BYTES_MAX = 1 << 20 };
+    char *page = calloc(1, PAGE_BYTES_MAX);
+    FILE *file;
+
+    assert_non_null(path);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_true(fread(page, 1, PAGE_BYTES_MAX - 1, file) > 0);
+    fclose(file);
+    return page;
+}
+
+static void expect_in_page(const char *page, const char *before, const char *name,
+                           const char *after)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "\n%s%s\n%s", before, name, after);
+    if (!strstr(page, text))
+        fail_msg("convoyd(8) lacks \"%s%s\" \"%s\"", before, name, after);
+}
+
+/* What the protocol has, convoyd(8) explains. */
+static void test_page_is_complete(void **state)
+{
+    char *page = read_page();
+
+    (void)state;
+    for (size_t i = 0; i < control_method_count; i++)
+        expect_in_page(page, ".It Cm ", control_methods[i].name, "");
+#define CHECK_COUNTER(member, text) expect_in_page(page, ".It ", #member, text);
+    PORT_COUNTERS(CHECK_COUNTER)
+#undef CHECK_COUNTER
+#define CHECK_DROP(symbol, name, text) expect_in_page(page, ".It ", name, text);
+    DROP_REASONS(CHECK_DROP)
+#undef CHECK_DROP
+    free(page);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -597,6 +641,7 @@ int main(void)
         cmocka_unit_test_setup(test_full_tables_fit_a_reply, set_up),
         cmocka_unit_test_setup(test_macs, set_up),
         cmocka_unit_test_setup(test_status, set_up),
+        cmocka_unit_test(test_page_is_complete),
     };
 
     return cmocka_run_group_tests_name("control", tests, NULL, NULL);
