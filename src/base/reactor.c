@@ -94,7 +94,7 @@ static struct reactor_timer *reactor_next_timer(struct reactor *reactor)
 
     for (struct reactor_timer *timer = reactor->timers; timer; timer = timer->next)
         if (!next || timer->due_ns < next->due_ns)
-        next = timer;
+            next = timer;
     return next;
 }
 

@@ -54,8 +54,11 @@ struct port_ops {
     /* Data path. The frame's buffer is free again; the sender learns it with the next settle. */
     void (*give_back)(struct port_queue *queue, struct frame *frame);
 
-    /* Data path. Publishes what was given back, with at most one notification. May be NULL. */
-    void (*settle)(struct port_queue *queue);
+    /*
+     * Data path. Publishes what was given back, with at most one notification. False: much more was
+     * given back than could be published, since older frames are still out. May be NULL.
+     */
+    bool (*settle)(struct port_queue *queue);
 
     /*
      * Data path. Asks for a wake-up on wake_from_fd when frames arrive, or on wake_to_fd when there

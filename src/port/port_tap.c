@@ -232,12 +232,6 @@ static int tap_set_offloads(struct port_tap *tap, struct error *error)
 {
     unsigned long all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
-    tap->offloads = 0;
-    if (!tap->base.config.offloads)
-        return ioctl(tap->fd, TUNSETOFFLOAD, 0UL) < 0
-                   ? error_set(error, -errno, "TAP device %s: cannot set offloads: %s",
-                               tap->base.config.interface, strerror(errno))
-                   : 0;
     tap->offloads = OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_ECN;
     if (ioctl(tap->fd, TUNSETOFFLOAD, all | TUN_F_USO4 | TUN_F_USO6) == 0) {
         tap->offloads |= OFFLOAD_USO4 | OFFLOAD_USO6;

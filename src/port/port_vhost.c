@@ -119,12 +119,17 @@ static enum guest_fault ring_start(struct virtq *virtq, struct port_vhost *port,
 static enum guest_fault receiveq_prepare(struct port_vhost *port, struct vhost_queue *queue,
                                          const struct vhost_user_vring *vring)
 {
+    enum guest_fault fault;
+
     if (!vhost_user_vring_is_ready(vring) || !vring->enabled)
         return GUEST_FAULT_NONE;
     queue->base.wake_to_fd = vring->kick_fd;
     queue->base.can_deliver = true;
     queue->is_short = false;
-    return ring_start(&queue->to_guest, port, vring);
+    fault = ring_start(&queue->to_guest, port, vring);
+    if (!fault)
+        virtq_kicks_disable(&queue->to_guest);
+    return fault;
 }
 
 /* A transmitq that runs but is disabled must be emptied without effect (vhost-user, "Ring states").
@@ -142,7 +147,7 @@ static enum guest_fault transmitq_prepare(struct port_vhost *port, struct vhost_
         return GUEST_FAULT_NONE;
     }
     queue->outstanding = outstanding;
-    queue->oldest = queue->newest = 0;
+    queue->oldest = queue->newest = queue->done_count = 0;
     queue->base.wake_from_fd = vring->kick_fd;
     queue->base.can_receive = true;
     queue->discard = !vring->enabled;

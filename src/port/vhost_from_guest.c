@@ -224,20 +224,26 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
 
 void vhost_give_back(struct port_queue *base, struct frame *frame)
 {
-    vhost_queue_of(base)->outstanding[frame->source_slot].is_done = true;
+    struct vhost_queue *queue = vhost_queue_of(base);
+
+    queue->outstanding[frame->source_slot].is_done = true;
+    queue->done_count++;
 }
 
-void vhost_settle(struct port_queue *base)
+bool vhost_settle(struct port_queue *base)
 {
     struct vhost_queue *queue = vhost_queue_of(base);
     uint32_t mask = queue->from_guest.size - 1;
 
-    while (queue->oldest != queue->newest && queue->outstanding[queue->oldest & mask].is_done)
+    while (queue->oldest != queue->newest && queue->outstanding[queue->oldest & mask].is_done) {
         virtq_use(&queue->from_guest, queue->outstanding[queue->oldest++ & mask].head, 0);
+        queue->done_count--;
+    }
     if (virtq_publish(&queue->from_guest)) {
         virtq_call(&queue->from_guest);
         counter_add(&base->counters->from_calls, 1);
     }
+    return queue->done_count <= queue->from_guest.size / 4;
 }
 
 bool vhost_arm_from(struct port_queue *base)

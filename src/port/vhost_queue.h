@@ -27,6 +27,7 @@ struct vhost_queue {
     struct virtq from_guest;               /* transmitq */
     struct vhost_outstanding *outstanding; /* ring of from_guest.size entries */
     uint32_t oldest, newest;               /* free running: outstanding[oldest .. newest) */
+    uint32_t done_count;                   /* those of them that are done */
 
     struct virtq to_guest;      /* receiveq */
     bool is_short;              /* the frame at the front did not fit ... */
@@ -42,7 +43,7 @@ struct vhost_queue {
 unsigned vhost_receive(struct port_queue *queue, struct frame_pool *pool, struct frame **ret_frames,
                        unsigned max);
 void vhost_give_back(struct port_queue *queue, struct frame *frame);
-void vhost_settle(struct port_queue *queue);
+bool vhost_settle(struct port_queue *queue);
 bool vhost_arm_from(struct port_queue *queue);
 void vhost_disarm_from(struct port_queue *queue);
 

@@ -262,7 +262,10 @@ unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, uns
     if (CV_UNLIKELY(vhost_queue_has_failed(queue) || vhost_queue_lost_memory(queue) ||
                     still_short(queue)))
         return 0;
-    queue->is_short = false;
+    if (CV_UNLIKELY(queue->is_short)) {
+        queue->is_short = false;
+        virtq_kicks_disable(&queue->to_guest);
+    }
     while (done < count && !vhost_queue_has_failed(queue)) {
         enum outcome outcome;
         unsigned group = queue->is_cutting ? 0 : deliver_group(queue, frames + done, count - done);

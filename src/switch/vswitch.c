@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -106,6 +107,9 @@ struct vswitch *vswitch_new(const struct config *config, struct reactor *reactor
     struct vswitch *vswitch =
         calloc(1, sizeof(*vswitch) + config->workers * sizeof(vswitch->workers[0]));
 
+    /* Guests must not be able to tell which addresses collide in the table. */
+    if (getrandom(&bridge_config.hash_seed, sizeof(bridge_config.hash_seed), 0) < 0)
+        bridge_config.hash_seed = clock_now_ns();
     if (vswitch)
         vswitch->bridge = bridge_new(&bridge_config);
     if (!vswitch || !vswitch->bridge) {
@@ -206,21 +210,12 @@ static int port_place(struct vswitch *vswitch, const struct port_config *config,
 
     for (int i = PORTS_MAX - 1; i >= 0; i--) {
         const struct port *port = vswitch->ports[i];
+        int result = port ? port_config_check_pair(config, &port->config, error) : 0;
 
-        if (!port) {
+        if (result < 0)
+            return result;
+        if (!port)
             id = i;
-            continue;
-        }
-        if (!strcmp(port->config.name, config->name))
-            return error_set(error, -EEXIST, "there is a port named %s already", config->name);
-        if (port->config.type != config->type)
-            continue;
-        if (config->type == PORT_TYPE_VHOST_USER && !strcmp(port->config.socket, config->socket))
-            return error_set(error, -EEXIST, "port %s uses socket %s already", port->config.name,
-                             config->socket);
-        if (config->type == PORT_TYPE_TAP && !strcmp(port->config.interface, config->interface))
-            return error_set(error, -EEXIST, "port %s uses interface %s already", port->config.name,
-                             config->interface);
     }
     if (id == PORTS_MAX)
         return error_set(error, -ENOSPC, "the switch has %d ports already, no more fit", PORTS_MAX);

@@ -42,13 +42,42 @@ void worker_release(struct worker *worker, struct frame *frame)
     frame_pool_put(&worker->frames, frame);
 }
 
+void worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
+                       enum drop_reason reason)
+{
+    struct frame *removed[CONVOY_FRAMES_MAX];
+    const struct frame *front = lane->convoy.count ? convoy_frames(&lane->convoy)[0] : NULL;
+    unsigned count = convoy_remove_source(&lane->convoy, source, removed);
+    const struct port_ops *ops = lane->queue->port->ops;
+
+    counter_add(&lane->outlet->counters.drops[reason], count);
+    if (count > 0 && removed[0] == front && ops->forget_front && lane->queue->worker == worker->id)
+        ops->forget_front(lane->queue);
+    for (unsigned i = 0; i < count; i++)
+        worker_release(worker, removed[i]);
+}
+
+/*
+ * Buffers go back in order, so frames that wait for a slow guest hold back those behind them that
+ * have long reached others. When that is too many, the sender's frames for slow guests are dropped.
+ */
+static void unblock_source(struct worker *worker, const struct port_queue *source)
+{
+    for (unsigned i = 0; i < worker->open_count; i++)
+        if (worker->open[i]->convoy.blocked_since_ns)
+            worker_purge_lane(worker, worker->open[i], source, DROP_QUEUE_FULL);
+}
+
 void worker_settle(struct worker *worker)
 {
     for (unsigned i = 0; i < worker->dirty_count; i++) {
         struct port_queue *queue = worker->dirty[i];
 
+        if (CV_UNLIKELY(!queue->port->ops->settle(queue))) {
+            unblock_source(worker, queue);
+            (void)queue->port->ops->settle(queue);
+        }
         queue->is_dirty = false;
-        queue->port->ops->settle(queue);
     }
     worker->dirty_count = 0;
 }
@@ -111,13 +140,12 @@ void worker_depart(struct worker *worker, struct lane *lane)
         for (unsigned i = 0; i < done; i++)
             worker_release(worker, frames[i]);
         convoy_unload(convoy, done, worker->now_ns);
-        if (done > 0) {
-            convoy->blocked_since_ns = 0;
-            lane->is_stalled = false;
-        } else if (!lane->queue->port->ops->arm_to(lane->queue)) {
+        if (done == 0) {
             lane_blocked(worker, lane);
             return;
         }
+        convoy->blocked_since_ns = 0;
+        lane->is_stalled = false;
     }
 }
 

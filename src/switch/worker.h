@@ -114,6 +114,9 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame);
 void worker_depart(struct worker *worker, struct lane *lane);
 /* Ends every frame in the lane, counted under `reason`. */
 void worker_drop_lane(struct worker *worker, struct lane *lane, enum drop_reason reason);
+/* Ends the lane's frames that came from `source`, counted under `reason`. */
+void worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
+                       enum drop_reason reason);
 /* Publishes what was given back to sources in this round. */
 void worker_settle(struct worker *worker);
 

@@ -171,21 +171,6 @@ bool worker_step_pause(struct worker *worker, void *context)
     return true;
 }
 
-/* Takes the frames of one queue out of a lane: they cannot be delivered any more. */
-static void purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source)
-{
-    struct frame *removed[CONVOY_FRAMES_MAX];
-    const struct frame *front = lane->convoy.count ? convoy_frames(&lane->convoy)[0] : NULL;
-    unsigned count = convoy_remove_source(&lane->convoy, source, removed);
-    const struct port_ops *ops = lane->queue->port->ops;
-
-    counter_add(&lane->outlet->counters.drops[DROP_SENDER_GONE], count);
-    if (count > 0 && removed[0] == front && ops->forget_front && is_ours(worker, lane->queue))
-        ops->forget_front(lane->queue);
-    for (unsigned i = 0; i < count; i++)
-        worker_release(worker, removed[i]);
-}
-
 bool worker_step_purge(struct worker *worker, void *context)
 {
     struct port *port = context;
@@ -196,7 +181,7 @@ bool worker_step_purge(struct worker *worker, void *context)
 
         worker_depart(worker, lane);
         for (unsigned q = 0; q < port->queue_count; q++)
-            purge_lane(worker, lane, port->queues[q]);
+            worker_purge_lane(worker, lane, port->queues[q], DROP_SENDER_GONE);
     }
     worker_settle(worker);
     worker_publish_handed_back(worker);

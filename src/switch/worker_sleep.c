@@ -143,6 +143,20 @@ static bool arm_idle_queues(struct worker *worker)
     return is_polling;
 }
 
+/* Asks guests that are short of buffers for a kick. True: one has posted some meanwhile. */
+static bool arm_blocked_lanes(struct worker *worker)
+{
+    bool has_room = false;
+
+    for (unsigned i = 0; i < worker->open_count; i++) {
+        struct port_queue *queue = worker->open[i]->queue;
+
+        if (worker->open[i]->convoy.blocked_since_ns && queue->worker == worker->id)
+            has_room |= queue->port->ops->arm_to(queue);
+    }
+    return has_room;
+}
+
 static void sleep_until(struct worker *worker, uint64_t due_ns)
 {
     uint64_t left_ns = due_ns > worker->now_ns ? due_ns - worker->now_ns : 0;
@@ -159,7 +173,7 @@ static void sleep_until(struct worker *worker, uint64_t due_ns)
 
 void worker_rest(struct worker *worker)
 {
-    if (arm_idle_queues(worker)) {
+    if (arm_idle_queues(worker) || arm_blocked_lanes(worker)) {
         worker_glance(worker);
         return;
     }
