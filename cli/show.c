@@ -253,15 +253,14 @@ static void show_vhost_user(const json_t *port, const json_t *config)
     char line[160], text[HUMAN_BYTES_MAX];
     size_t i, count = 0;
 
-    (void)snprintf(line, sizeof(line), "%s (%s)", text_of(config, "socket"),
-                   strcmp(text_of(config, "mode"), "client") == 0
-                       ? "mode client: convoyd connects"
-                       : "mode server: the VMM connects");
-    print_fact("socket", line);
+    print_fact("socket", text_of(config, "socket"));
+    print_fact("mode", strcmp(text_of(config, "mode"), "client") == 0
+                           ? "client: convoyd connects, the VMM listens"
+                           : "server: convoyd listens, the VMM connects");
     print_fact("MAC", text_of(config, "mac"));
-    (void)snprintf(line, sizeof(line), "%u queue pairs, %u running",
-                   (unsigned)count_of(config, "queues"),
-                   (unsigned)count_of(port, "queues_running"));
+    (void)snprintf(line, sizeof(line), "%u of %u pairs running",
+                   (unsigned)count_of(port, "queues_running"),
+                   (unsigned)count_of(config, "queues"));
     print_fact("queues", line);
     (void)snprintf(line, sizeof(line), "offloads %s, mergeable buffers %s",
                    json_is_true(json_object_get(config, "offloads")) ? "on" : "off",

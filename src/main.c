@@ -50,7 +50,7 @@ static int serve(const struct config *config, const char *config_path, struct vs
     server = control_server_new(reactor, listen_fd, &facts, CONTROL_PATIENCE_NS_DEFAULT, error);
     if (!server)
         return -1;
-    log_info("convoyd " CONVOY_VERSION " is ready: %u ports, %u workers, control socket %s",
+    log_info("convoyd " CONVOY_VERSION " is ready: ports %u, workers %u, control socket %s",
              config->port_count, vswitch_worker_count(vswitch), config->control_socket);
     startup_notify("READY=1");
     rc = reactor_run(reactor);

@@ -105,8 +105,8 @@ static int clear_path(const char *path, struct error *error)
         return errno == ENOENT ? 0 : error_set(error, -errno, "%s: %m", path);
     if (!S_ISSOCK(facts.st_mode))
         return error_set(error, -EEXIST,
-                         "%s exists and is not a socket; move it away or set another "
-                         "control-socket",
+                         "%s exists and is not a socket; move it away, or set another control "
+                         "socket in the configuration",
                          path);
     rc = find_answerer(path, &answerer);
     if (rc < 0)
