@@ -34,7 +34,10 @@ dpdk_hugepages_setup() {
 dpdk_hugepages_teardown() {
     local file=/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages now added
     [[ -e $GUEST_WORK/hugepages ]] || return 0
-    mountpoint -q "$GUEST_WORK/huge" && umount "$GUEST_WORK/huge"
+    if mountpoint -q "$GUEST_WORK/huge" && ! umount "$GUEST_WORK/huge"; then
+        guest_say "$GUEST_WORK/huge is still in use: its huge pages stay until it is unmounted"
+        return 1
+    fi
     now=$(<$file) added=$(<"$GUEST_WORK/hugepages")
     echo $((now > added ? now - added : 0)) >$file
     rm -f "$GUEST_WORK/hugepages"
@@ -58,7 +61,7 @@ dpdk_testpmd_launch() {
 }
 
 dpdk_at_prompt_or_gone() {
-    [[ -e $GUEST_WORK/$1/gone ]] || grep -aq '^testpmd> ' "$GUEST_WORK/$1/console"
+    [[ -e $GUEST_WORK/$1/gone ]] || grep -aq 'testpmd> ' "$GUEST_WORK/$1/console"
 }
 
 # Waits for testpmd's prompt. A virtio-user port in server mode gets there only when the switch has
@@ -88,8 +91,8 @@ dpdk_command() {
     offset=$(stat -c %s "$dir/console")
     # A question about a port that cannot exist is answered when the command is done.
     marker=$((40000 + RANDOM % 20000))
-    guest_send "$dir" "$*"
-    guest_send "$dir" "show port info $marker"
+    guest_send_line "$name" "$*"
+    guest_send_line "$name" "show port info $marker"
     guest_await 30 dpdk_answered "$name" "$offset" "$marker" || {
         guest_say "$name does not answer '$*'"
         return 124
@@ -99,7 +102,7 @@ dpdk_command() {
         return 125
     fi
     tail -c "+$((offset + 1))" "$dir/console" | tr -d '\r' | awk -v typed="$*" -v port="$marker" '
-        $0 == typed || /^testpmd> / {next}
+        $0 == typed || /testpmd> / {next}
         $1 == "Invalid" && $3 == port {exit}
         {print}'
 }
@@ -134,6 +137,8 @@ dpdk_virtio_user_start() {
         mem=*) mem=${option#*=} ;;
         args=*) read -r -a args <<<"${option#*=}" ;;
         path=*)
+            # A socket left by an instance that was killed would be in the way of a listener.
+            [[ $option == *,server=1* ]] && guest_remove_socket "${option#path=}"
             vdevs+=(--vdev "net_virtio_user$port,$option")
             port=$((port + 1))
             ;;
@@ -144,23 +149,36 @@ dpdk_virtio_user_start() {
         esac
     done
     dpdk_testpmd_launch "$name" "$cpu" '' -m "$mem" --single-file-segments \
-        --huge-dir "$GUEST_WORK/huge" "${vdevs[@]}" -- -i --total-num-mbufs=16384 "${args[@]}"
+        --huge-dir "$GUEST_WORK/huge" "${vdevs[@]}" \
+        -- -i --disable-link-check --total-num-mbufs=16384 "${args[@]}"
+}
+
+# Prints the words of a device with those defaults added that it does not set: DPDK would take the
+# first of two.
+dpdk_with_defaults() { # WORDS NAME=VALUE...
+    local words=$1 default
+    shift
+    for default in "$@"; do
+        [[ ,$words == *",${default%=*}="* ]] || words=$default${words:+,$words}
+    done
+    echo "$words"
 }
 
 # Two virtio-user ports whose packets go round for ever through the switch, which a learning bridge
 # forwards correctly: `dpdk_loop_start NAME SOCK1 SOCK2 [OPTION]...`, with the options of
 # dpdk_virtio_user_start and vdev=WORDS for both devices. Set going by dpdk_loop_go.
 dpdk_loop_start() {
-    local name=$1 first=$2 second=$3 option rest=() vdev=queues=1,queue_size=1024 more=
+    local name=$1 first=$2 second=$3 option rest=() vdev='' more=''
     local mac1=02:c0:00:00:00:01 mac2=02:c0:00:00:00:02
     shift 3
     for option in "$@"; do
         case $option in
-        vdev=*) vdev=$vdev,${option#*=} ;;
+        vdev=*) vdev=${option#*=} ;;
         args=*) more=${option#*=} ;;
         *) rest+=("$option") ;;
         esac
     done
+    vdev=$(dpdk_with_defaults "$vdev" queues=1 queue_size=1024)
     dpdk_virtio_user_start "$name" "path=$first,mac=$mac1,$vdev" "path=$second,mac=$mac2,$vdev" \
         "args=--forward-mode=io --eth-peer=0,$mac2 --eth-peer=1,$mac1 $more" "${rest[@]}"
 }
@@ -175,26 +193,35 @@ dpdk_loop_go() {
 
 # `peer_testpmd_vhost_start NAME SOCK1 SOCK2 [OPTION]...` starts testpmd as the back end of two
 # front ends, which it joins like a cable: the floor of what DPDK's vhost library takes. It listens
-# at both sockets when the function returns.
+# at both sockets when the function returns. (With packed=on in QEMU, DPDK 22.11 does not find its
+# place in the ring again after it was killed.)
 #   cpu=N     host processor (default 0); it polls, and takes the whole of it
 #   uml=on    the front ends are User Mode Linux: does not offer what they cannot do
-#   vdev=WORDS  more words for both net_vhost devices, such as tso=1 or queues=2
+#   vdev=WORDS  more words for both net_vhost devices, such as tso=1, queues=2 or client=1
+#   args=WORDS  more arguments of testpmd, such as --rxq=2 --txq=2
 peer_testpmd_vhost_start() {
-    local name=$1 first=$2 second=$3 cpu=0 preload='' vdev=queues=1 option
+    local name=$1 first=$2 second=$3 cpu=0 preload='' vdev='' option args=()
     shift 3
     for option in "$@"; do
         case $option in
         cpu=*) cpu=${option#*=} ;;
         uml=on) preload=$(guest_preload ovsfeatures) || return 1 ;;
-        vdev=*) vdev=$vdev,${option#*=} ;;
+        vdev=*) vdev=${option#*=} ;;
+        args=*) read -r -a args <<<"${option#*=}" ;;
         *)
             guest_say "peer_testpmd_vhost_start: unknown option '$option'"
             return 1
             ;;
         esac
     done
+    vdev=$(dpdk_with_defaults "$vdev" queues=1)
+    if [[ $vdev != *client=1* ]]; then
+        guest_remove_socket "$first"
+        guest_remove_socket "$second"
+    fi
     dpdk_testpmd_launch "$name" "$cpu" "$preload" --no-huge -m 512 --no-shconf \
         --vdev "net_vhost0,iface=$first,$vdev" --vdev "net_vhost1,iface=$second,$vdev" \
-        -- -i --total-num-mbufs=65536 --forward-mode=io --auto-start || return 1
+        -- -i --disable-link-check --total-num-mbufs=65536 --forward-mode=io --auto-start \
+        "${args[@]}" || return 1
     dpdk_wait_ready "$name"
 }

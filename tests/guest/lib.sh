@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash source-path=SCRIPTDIR
 # Boots real guests for tests, the demo and measurements: source this file, do not run it.
 #
 #   source tests/guest/lib.sh
@@ -17,10 +17,10 @@
 # each to the guest_run that waits for it. All state is in files below $GUEST_WORK/NAME, so that
 # guests can be used from subshells:
 #
-#   group  process group        console   what the guest's console said
-#   to_guest, from_guest FIFOs  ready     exists from the moment the guest serves commands
-#   answer.ID FIFO  output.ID   gone      exists from the moment all processes of the guest ended
-#   no_nic  exists when the guest came up without a network interface
+#   group                 process group   console   what the guest's console said
+#   to_guest, from_guest  FIFOs           ready     exists once the guest serves commands
+#   ack, answer.ID        FIFOs           gone      exists once all processes of the guest ended
+#   output.ID                             no_nic    exists when it came up without a NIC
 #
 # Environment: GUEST_WORK (default: a fresh folder, removed by guest_cleanup; a given one is kept),
 # GUEST_CACHE (built things to be used again; default /var/tmp/convoy-guest), GUEST_LIFE_S (no
@@ -29,7 +29,6 @@
 
 GUEST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-# shellcheck source-path=SCRIPTDIR
 source "$GUEST_DIR/qemu.sh"
 source "$GUEST_DIR/dpdk.sh"
 
@@ -54,6 +53,11 @@ guest_init() {
     # The reader of every guest must find them whatever shell starts it.
     export GUEST_WORK GUEST_CACHE GUEST_LIFE_S
     mkdir -p "$GUEST_WORK" "$GUEST_CACHE"
+    # What is found there is preloaded and booted as root.
+    if [[ ! -O $GUEST_CACHE || -L $GUEST_CACHE ]]; then
+        guest_say "$GUEST_CACHE belongs to somebody else: set GUEST_CACHE to a folder of your own"
+        return 1
+    fi
 }
 
 # Ends every guest, peer and device that this library started, and gives huge pages back. May be
@@ -75,32 +79,24 @@ guest_cleanup() {
 # --- waiting for states ---------------------------------------------------------------------------
 
 # Runs a command until it succeeds: `guest_await SECONDS COMMAND...`. Returns 1 when time is up.
+# (Not `read -t` for the pause, which saves a process: bash 5.2 destroys its stack when a trap that
+# interrupted it runs longer than its time.)
 guest_await() {
     local seconds=$1 end_us
     shift
     end_us=$((${EPOCHREALTIME/[.,]/} + seconds * 1000000))
     until "$@"; do
         ((${EPOCHREALTIME/[.,]/} < end_us)) || return 1
-        guest_pause
+        sleep 0.01
     done
 }
 
-# A hundredth of a second without a new process: processor time belongs to the guests.
-guest_pause() {
-    if [[ -z ${GUEST_PAUSE_FD:-} ]]; then
-        local fifo
-        fifo=$(mktemp -u "$GUEST_WORK/.pause.XXXXXX")
-        mkfifo "$fifo"
-        exec {GUEST_PAUSE_FD}<>"$fifo"
-        rm -f "$fifo"
-    fi
-    read -r -t 0.01 -u "$GUEST_PAUSE_FD" || true
-}
-
-# Whether the process group still has a process that is more than a zombie.
+# Whether the process group still has a process that is more than a zombie. A zombie with threads
+# ("l") is still giving back its memory and sockets.
 guest_group_lives() {
     kill -0 -- "-$1" 2>/dev/null || return 1
-    ps -e -o pgid=,stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ {live = 1}
+    ps -e -o pgid=,stat= | awk -v group="$1" '
+        $1 == group && ($2 !~ /^Z/ || $2 ~ /l/) {live = 1}
         END {exit !live}'
 }
 
@@ -132,7 +128,7 @@ guest_wait_ready() {
 
 # --- processes ------------------------------------------------------------------------------------
 
-# Makes $GUEST_WORK/NAME with the two FIFOs. A name that ended may be used again.
+# Makes $GUEST_WORK/NAME with the FIFOs. A name that ended may be used again.
 guest_prepare() {
     local dir=$GUEST_WORK/$1
     if [[ -e $dir/group ]]; then
@@ -141,7 +137,7 @@ guest_prepare() {
     fi
     rm -rf "$dir"
     mkdir -p "$dir"
-    mkfifo "$dir/to_guest" "$dir/from_guest"
+    mkfifo "$dir/to_guest" "$dir/from_guest" "$dir/ack"
 }
 
 # Starts a command line as a session of its own with console and FIFOs in place:
@@ -177,20 +173,22 @@ guest_reader() {
             continue
             ;;
         esac
-        [[ $id =~ ^@[0-9]+$ && $status =~ ^[0-9]+$ ]] || continue
+        [[ $id =~ ^@[0-9]+$ && $status =~ ^([0-9]+|[+])$ ]] || continue
         id=${id#@}
-        if [[ $id == 0 ]]; then
+        if [[ $status == + ]]; then
+            # Opened for both, because a reader that has given up must not hold this one.
+            echo "$id" 1<>"$dir/ack"
+        elif [[ $id == 0 ]]; then
             base64 -d <<<"$output" >"$dir/ready.part"
             [[ $status == 0 ]] || : >"$dir/no_nic"
             mv "$dir/ready.part" "$dir/ready"
         elif [[ -p $dir/answer.$id ]]; then
             base64 -d <<<"$output" >"$dir/output.$id" || true
-            # Opened for both, because a reader that has given up must not hold this one.
             echo "$status" 1<>"$dir/answer.$id"
         fi
     done <"$dir/from_guest"
     : >"$dir/gone"
-    for fifo in "$dir"/answer.*; do
+    for fifo in "$dir"/answer.* "$dir/ack"; do
         [[ -p $fifo ]] && echo gone 1<>"$fifo"
     done
     return 0
@@ -243,20 +241,47 @@ guest_run() {
     id=${EPOCHREALTIME/[.,]/}$BASHPID
     mkfifo "$dir/answer.$id"
     exec {fd}<>"$dir/answer.$id"
-    guest_send "$dir" "$id $limit_s $(base64 -w0 <<<"$*")"
-    # The reader tells those that wait; it may have gone between the test above and the FIFO.
-    [[ -e $dir/gone ]] && echo gone >&"$fd"
-    read -r -t $((limit_s + 10)) -u "$fd" status || status=silent
+    if guest_send_command "$name" "$id" "$limit_s" "$*"; then
+        read -r -t $((limit_s + 10)) -u "$fd" status || status=silent
+    else
+        status=silent
+    fi
+    # The reader tells those that wait, but it may have gone before the FIFO was there.
+    [[ -e $dir/gone && $status == silent ]] && status=gone
     exec {fd}<&-
     guest_run_result "$name" "$id" "$status"
 }
 
-guest_send() { # DIR LINE
-    {
-        flock 9
-        # Opened for both, because a FIFO whose guest has ended would block.
-        echo "$2" 1<>"$1/to_guest"
-    } 9>"$1/lock"
+# Writes a line to a guest as it is.
+guest_send_line() { # NAME LINE
+    # Opened for both, because a FIFO whose guest has ended would block.
+    echo "$2" 1<>"$GUEST_WORK/$1/to_guest"
+}
+
+# Sends a command in pieces, each when the guest has taken the one before (see ./init). Returns 1
+# if it does not.
+guest_send_command() { # NAME ID LIMIT_S COMMAND
+    local dir=$GUEST_WORK/$1 text piece part taken=0 lock ack
+    text=$(base64 -w0 <<<"$4")
+    exec {lock}>"$dir/lock" {ack}<>"$dir/ack"
+    flock "$lock"
+    while [[ -n $text && $taken == 0 ]]; do
+        piece=${text:0:1000}
+        text=${text:1000}
+        part=$([[ -n $text ]] && echo + || echo .)
+        guest_send_line "$1" "$2 $3 $part $piece"
+        guest_take_ack "$dir" "$ack" "$2" || taken=1
+    done
+    exec {lock}>&- {ack}<&-
+    return "$taken"
+}
+
+guest_take_ack() { # DIR DESCRIPTOR ID
+    local id=''
+    # Whoever waited before may have given up and left its acknowledgement behind.
+    until [[ $id == "$3" ]]; do
+        [[ ! -e $1/gone ]] && read -r -t 20 -u "$2" id && [[ $id != gone ]] || return 1
+    done
 }
 
 guest_run_result() { # NAME ID STATUS
@@ -312,9 +337,19 @@ guest_word() {
     esac
 }
 
+# Prints the MAC address that a guest of this name has by default: User Mode Linux would take
+# another at each start, and QEMU the same for every guest.
+guest_mac() { # NAME
+    local sum
+    sum=$(cksum <<<"$1")
+    printf '02:9e:%02x:%02x:%02x:%02x\n' $((${sum%% *} >> 24 & 255)) $((${sum%% *} >> 16 & 255)) \
+        $((${sum%% *} >> 8 & 255)) $((${sum%% *} & 255))
+}
+
 # `guest_uml_start NAME SOCKET [OPTION]...` boots a guest whose NIC is the vhost-user socket at
 # SOCKET, where the switch must listen (or soon will). Returns at once: see guest_wait_ready.
-#   ip=A.B.C.D/N ip6= gw= mtu= mac= run='shell command'     for the guest's init
+#   ip=A.B.C.D/N ip6= gw= mtu= mac= run='shell command'     for the guest's init; without mac=,
+#                 the guest takes what the switch tells it, or one at random
 #   mem=256M  cpus=LIST (host processors)  wait_s=5 (for the socket to appear)
 guest_uml_start() {
     local name=$1 socket=$2
@@ -335,7 +370,14 @@ guest_uml_start_tap() {
         esac
     done
     guest_tap_add "$tap" "$bridge" || return 1
-    guest_uml_boot "$name" '' "vec0:transport=tap,ifname=$tap,depth=128,gro=1" "${rest[@]}"
+    guest_uml_boot "$name" '' "vec0:transport=tap,ifname=$tap,depth=128,gro=1" \
+        "mac=$(guest_mac "$name")" "${rest[@]}"
+}
+
+# Removes a socket that nobody needs any more; PATH may have options behind a comma.
+guest_remove_socket() { # PATH[,...]
+    [[ -S ${1%%,*} ]] && rm -f "${1%%,*}"
+    return 0
 }
 
 guest_await_socket() { # NAME SOCKET SECONDS
@@ -378,7 +420,8 @@ guest_uml_boot() { # NAME SOCKET NIC-WORD OPTION...
 
 # Makes a TAP device that guest_cleanup removes, and puts it into a bridge, which must exist.
 guest_tap_add() { # TAP [BRIDGE]
-    if [[ ! -e /sys/class/net/$1 ]]; then
+    # Not by /sys, which may show another network namespace.
+    if ! ip link show dev "$1" >/dev/null 2>&1; then
         ip tuntap add "$1" mode tap vnet_hdr || return 1
         echo "$1" >>"$GUEST_WORK/taps"
     fi
@@ -389,10 +432,12 @@ guest_tap_add() { # TAP [BRIDGE]
 }
 
 guest_tap_remove_all() {
-    local tap
+    local tap taps
     [[ -e $GUEST_WORK/taps ]] || return 0
-    while read -r tap; do
+    # Not `read`, because this may run from a trap in the middle of guest_run's.
+    mapfile -t taps <"$GUEST_WORK/taps"
+    for tap in "${taps[@]}"; do
         ip link del "$tap" 2>/dev/null || true
-    done <"$GUEST_WORK/taps"
+    done
     rm -f "$GUEST_WORK/taps"
 }

@@ -23,14 +23,15 @@ guest_qemu_kernel_fetch() {
             rm -rf "$part"
             return 1
         fi
-        mv "$part" "$dir"
+        # Somebody else may have been faster.
+        mv -T "$part" "$dir" 2>/dev/null || rm -rf "$part"
     fi
     echo "$dir"
 }
 
 # `guest_qemu_start NAME SOCKET [OPTION]...` boots a QEMU guest with one vhost-user NIC. Returns at
 # once: see guest_wait_ready.
-#   ip= ip6= gw= mtu= mac= run=   as in guest_uml_start (mac is given to the device)
+#   ip= ip6= gw= mtu= mac= run=   as in guest_uml_start; mac is the device's
 #   mem=256M  cpus=LIST (host processors)  wait_s=5 (for the socket to appear)
 #   server=on       QEMU listens at SOCKET and the switch connects
 #   reconnect=N     QEMU connects again N seconds after it lost the switch (not with server=on)
@@ -65,6 +66,7 @@ guest_qemu_start() {
             ;;
         esac
     done
+    [[ -n $mac ]] || mac=,mac=$(guest_mac "$name")
     if ((queues > 1)); then
         words+=("guest.queues=$queues")
         device+=,mq=on
