@@ -1,6 +1,7 @@
 #include "show.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "human.h"
@@ -308,26 +309,48 @@ void show_port(const json_t *port)
 
 /* --- addresses --- */
 
+static int compare_entries(const void *a, const void *b)
+{
+    const json_t *const *first = a, *const *second = b;
+    int order = strcmp(text_of(*first, "port"), text_of(*second, "port"));
+
+    return order ? order : strcmp(text_of(*first, "mac"), text_of(*second, "mac"));
+}
+
+/* The entries by port and address, for free(); NULL when there are none. */
+static const json_t **sort_entries(const json_t *entries)
+{
+    size_t count = json_array_size(entries);
+    const json_t **sorted = count > 0 ? malloc(count * sizeof(json_t *)) : NULL;
+
+    if (!sorted)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = json_array_get(entries, i);
+    qsort(sorted, count, sizeof(json_t *), compare_entries);
+    return sorted;
+}
+
 void show_mac_list(const json_t *result)
 {
     static const struct table_column columns[] = {
         {"MAC", false}, {"PORT", false}, {"LAST SEEN", true}, {0}};
-    const json_t *entries = json_object_get(result, "entries"), *entry;
+    const json_t *entries = json_object_get(result, "entries");
+    const json_t **sorted = sort_entries(entries);
     struct table *table = table_new(columns);
     char text[HUMAN_BYTES_MAX];
-    size_t i;
 
-    json_array_foreach(entries, i, entry)
-    {
-        const json_t *age = json_object_get(entry, "age_s");
+    for (size_t i = 0; sorted && i < json_array_size(entries); i++) {
+        const json_t *age = json_object_get(sorted[i], "age_s");
 
-        table_add(table, text_of(entry, "mac"));
-        table_add(table, text_of(entry, "port"));
+        table_add(table, text_of(sorted[i], "mac"));
+        table_add(table, text_of(sorted[i], "port"));
         table_add(table,
                   json_is_number(age) ? human_duration(json_number_value(age), text) : "static");
     }
     table_print(table, 0);
     table_free(table);
+    free(sorted);
     if (count_of(result, "total") > json_array_size(entries))
         printf("... %s addresses in all; name a port to see its own\n",
                human_count(count_of(result, "total"), text));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/nearest.h"
 #include "control/control_limits.h"
 #include "control/control_rpc.h"
@@ -163,7 +164,10 @@ static int method_port_add(struct control_call *call)
         rc = port_config_finish(&config, call->facts->run_dir, &call->error);
     if (rc == 0)
         rc = vswitch_port_add(call->facts->vswitch, &config, &call->error);
-    return rc < 0 ? rc : finish_port(call, config.name);
+    if (rc < 0)
+        return rc;
+    log_info("%s: added through the control socket", config.name);
+    return finish_port(call, config.name);
 }
 
 static int method_port_remove(struct control_call *call)
@@ -173,7 +177,10 @@ static int method_port_remove(struct control_call *call)
 
     if (rc == 0)
         rc = vswitch_port_remove(call->facts->vswitch, status.config.name, &call->error);
-    return rc < 0 ? rc : finish(call, json_pack("{s:s}", "name", status.config.name));
+    if (rc < 0)
+        return rc;
+    log_info("%s: removed through the control socket", status.config.name);
+    return finish(call, json_pack("{s:s}", "name", status.config.name));
 }
 
 static int method_port_set(struct control_call *call)
@@ -186,7 +193,10 @@ static int method_port_set(struct control_call *call)
     if (rc == 0)
         rc = vswitch_port_set_hold(call->facts->vswitch, status.config.name, &status.config.hold,
                                    &call->error);
-    return rc < 0 ? rc : finish_port(call, status.config.name);
+    if (rc < 0)
+        return rc;
+    log_info("%s: hold is now %s", status.config.name, text_param(call, "hold"));
+    return finish_port(call, status.config.name);
 }
 
 /* --- addresses --- */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "control/control_limits.h"
 #include "control/control_rpc.h"
 
@@ -37,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *line = (const char *)data, *end = line + size, *next;
     char *reply;
 
+    log_set_level(LOG_LEVEL_ERROR);
     fake_vswitch_reset();
     for (; line < end; line = next) {
         const char *feed = memchr(line, '\n', (size_t)(end - line));

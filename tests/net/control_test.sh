@@ -14,8 +14,9 @@ failures=0
 daemon=0
 qemu=0
 
+# shellcheck disable=SC2317 # called by the trap
 finish() {
-    ((qemu)) && kill -KILL "$qemu" 2>/dev/null
+    ((qemu)) && kill -TERM "$qemu" 2>/dev/null # the timeout that it runs under passes it on
     ((daemon)) && kill -KILL "$daemon" 2>/dev/null
     rm -rf "$dir"
 }
@@ -163,6 +164,11 @@ ask 0 "<source type='unix' path='$run/u.sock' mode='client'>" port show u --prin
 ask 0 "num_queues=16,mtu=65535" port show a-name-of-thirty-one-characters -p cloud-hypervisor
 ask 0 "mq=on,vectors=18,host_mtu=65535" port show a-name-of-thirty-one-characters -p qemu
 ask 0 "<driver queues='8'/>" port show a-name-of-thirty-one-characters -p libvirt
+ask 0 "added" port add odd "socket=$run/a,b & 'c'.sock"
+ask 0 "path=$run/a,,b & '\\''c'\\''.sock,reconnect=1'" port show odd --print qemu
+ask 0 "path='$run/a,b &amp; &apos;c&apos;.sock'" port show odd --print libvirt
+ask 1 "no socket with a comma" port show odd --print cloud-hypervisor
+ask 0 "virtio_uml.device=$run/a,b & '\\''c'\\''.sock:1'" port show odd --print uml
 ask 0 "vhost_mode=server" port add c mode=client --print cloud-hypervisor
 ask 0 "mode='server'/>" port show c --print libvirt
 ask 1 "needs mode=server" port show c --print uml
@@ -170,13 +176,12 @@ ask 1 "needs mode=server" port show c --print uml
 # qemu_in PORT: a QEMU that is given what --print says, its guest never started.
 qemu_in() {
     local words
-    mapfile -t words < <("$convoy" -s "$run/control.sock" port show "$1" --print qemu \
-        --memory 64M 2>/dev/null)
-    # shellcheck disable=SC2086
+    words=$("$convoy" -s "$run/control.sock" port show "$1" --print qemu --memory 64M 2>/dev/null)
+    # shellcheck disable=SC2086 # each word is one
     timeout -k 5 120 qemu-system-x86_64 -M q35,accel=tcg -nodefaults -display none -S \
-        ${words[*]} </dev/null >"$dir/qemu.log" 2>&1 &
+        $words </dev/null >"$dir/qemu.log" 2>&1 &
     qemu=$!
-    echo "+ qemu-system-x86_64 ... ${words[*]}"
+    echo "+ qemu-system-x86_64 ... ${words//$'\n'/ }"
     await_state "$1" connected
     kill -TERM "$qemu"
     wait "$qemu" 2>/dev/null

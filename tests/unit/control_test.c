@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "control/control_limits.h"
 #include "control/control_rpc.h"
 #include "fake_vswitch.h"
@@ -21,6 +22,7 @@ static struct control_facts facts;
 static int set_up(void **state)
 {
     (void)state;
+    log_set_level(LOG_LEVEL_ERROR);
     fake_vswitch_reset();
     facts = (struct control_facts){
         .vswitch = fake_vswitch_get(),
