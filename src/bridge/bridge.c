@@ -349,12 +349,19 @@ int bridge_remove_static(struct bridge *bridge, mac_addr mac)
     return result;
 }
 
-void bridge_forget_port(struct bridge *bridge, unsigned port)
+void bridge_flush_port(struct bridge *bridge, unsigned port)
 {
     assert(port < PORTS_MAX);
     bridge_lock(bridge);
     while (bridge->learnt[port].count > 0)
         entry_remove(bridge, bridge->learnt[port].head);
+    bridge_unlock(bridge);
+}
+
+void bridge_forget_port(struct bridge *bridge, unsigned port)
+{
+    bridge_flush_port(bridge, port);
+    bridge_lock(bridge);
     while (bridge->statics[port].count > 0)
         entry_remove(bridge, bridge->statics[port].head);
     bridge_unlock(bridge);

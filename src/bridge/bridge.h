@@ -78,6 +78,9 @@ int bridge_add_static(struct bridge *bridge, mac_addr mac, unsigned port) CV_MUS
 /* -ENOENT: there is no such static entry. */
 int bridge_remove_static(struct bridge *bridge, mac_addr mac) CV_MUST_CHECK;
 
+/* Forgets what was learnt at a port: it is down, and its addresses may turn up elsewhere. */
+void bridge_flush_port(struct bridge *bridge, unsigned port);
+
 /*
  * Forgets everything about a port, static entries too: it is being removed. Frames from it that are
  * forwarded later would be learnt again, so its workers must have let go of it.

@@ -411,8 +411,10 @@ static void retry_expired(struct reactor_timer *timer)
         return;
     }
     if (!port->retry_is_told)
-        log_info("%s: no VMM listens on %s yet (%s); trying on", port->base.config.name,
-                 port->base.config.socket, strerror(-fd));
+        log_info(
+            "%s: no VMM listens on %s yet (%s); trying on. If the VMM is to connect to convoyd, "
+            "this port wants mode: server",
+            port->base.config.name, port->base.config.socket, strerror(-fd));
     port->retry_is_told = true;
     retry_later(port);
 }

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "switch/worker.h"
 
 struct vswitch {
@@ -47,6 +48,9 @@ static void host_detach(struct port_host *host, struct port *port)
     struct vswitch *vswitch = CV_CONTAINER_OF(host, struct vswitch, host);
 
     call_all(vswitch, worker_step_pause, port);
+    /* The first time workers hand over the last frames, the second time they are taken out there.
+     */
+    call_all(vswitch, worker_step_purge, port);
     call_all(vswitch, worker_step_purge, port);
     call_all(vswitch, worker_step_settled, port);
     port->is_attached = false;
@@ -62,6 +66,8 @@ static void host_attach(struct port_host *host, struct port *port)
     for (unsigned i = 0; i < port->queue_count; i++)
         port->is_attached |= port->queues[i]->can_receive || port->queues[i]->can_deliver;
     call_all(vswitch, worker_step_attach, port);
+    if (!port->is_attached)
+        bridge_flush_port(vswitch->bridge, port->id);
 }
 
 /* --- the switch
@@ -222,6 +228,21 @@ static int port_place(struct vswitch *vswitch, const struct port_config *config,
     return id;
 }
 
+/* Frames are not cut to fit: what a port of larger MTU sends may never reach one of smaller. */
+static void warn_of_mtu(struct vswitch *vswitch, const struct port *port)
+{
+    for (unsigned id = 0; id < PORTS_MAX; id++) {
+        const struct port *other = vswitch->ports[id];
+
+        if (!other || other->config.mtu == port->config.mtu)
+            continue;
+        log_warning("%s has MTU %u, but %s has %u: frames too large for the smaller are lost; give "
+                    "them the same mtu",
+                    port->config.name, port->config.mtu, other->config.name, other->config.mtu);
+        return;
+    }
+}
+
 int vswitch_port_add(struct vswitch *vswitch, const struct port_config *config, struct error *error)
 {
     struct port *port;
@@ -243,6 +264,7 @@ int vswitch_port_add(struct vswitch *vswitch, const struct port_config *config, 
     }
     vswitch->ports[id] = port;
     host_attach(&vswitch->host, port);
+    warn_of_mtu(vswitch, port);
     return 0;
 }
 

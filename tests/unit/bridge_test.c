@@ -334,6 +334,21 @@ static void test_statics_have_a_limit(void **state)
     bridge_free(bridge);
 }
 
+static void test_flushing_a_port(void **state)
+{
+    struct bridge *bridge = bridge_make(8);
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        hear(bridge, GUEST + i, i % 2 == 0 ? A : B, START);
+    assert_int_equal(bridge_add_static(bridge, GUEST + 4, A), 0);
+    bridge_flush_port(bridge, A);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(ask(bridge, GUEST + i, START).way, i % 2 == 0 ? BRIDGE_FLOOD : BRIDGE_ONE);
+    expect_one(ask(bridge, GUEST + 4, START), A);
+    bridge_free(bridge);
+}
+
 static void test_forgetting_a_port(void **state)
 {
     struct bridge *bridge = bridge_make(8);
@@ -511,6 +526,7 @@ int main(void)
         cmocka_unit_test(test_statics),
         cmocka_unit_test(test_static_replaces_learnt),
         cmocka_unit_test(test_statics_have_a_limit),
+        cmocka_unit_test(test_flushing_a_port),
         cmocka_unit_test(test_forgetting_a_port),
         cmocka_unit_test(test_for_each),
         cmocka_unit_test(test_threads),
