@@ -135,8 +135,14 @@ static void neutralise(json_t *value)
             if ((unsigned char)*text < 0x20 || *text == 0x7f)
                 *text = '?';
     }
-    json_object_foreach(value, key, member) neutralise(member);
-    json_array_foreach(value, index, member) neutralise(member);
+    json_object_foreach(value, key, member)
+    {
+        neutralise(member);
+    }
+    json_array_foreach(value, index, member)
+    {
+        neutralise(member);
+    }
 }
 
 static enum cli_exit read_answer(const struct cli_options *options, const char *line,

@@ -268,8 +268,11 @@ static void show_vhost_user(const json_t *port, const json_t *config)
                    json_is_true(json_object_get(config, "mergeable")) ? "on" : "off");
     print_fact("offered", line);
     print_fact("guest memory", human_memory(count_of(port, "guest_memory_bytes"), text));
-    json_array_foreach(features, i, feature) if (count < FEATURES_MAX && json_is_string(feature))
-        names[count++] = json_string_value(feature);
+    json_array_foreach(features, i, feature)
+    {
+        if (count < FEATURES_MAX && json_is_string(feature))
+            names[count++] = json_string_value(feature);
+    }
     if (count == 0)
         print_fact("agreed", "-");
     else

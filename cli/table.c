@@ -29,7 +29,7 @@ struct table *table_new(const struct table_column *columns)
     table->columns = columns;
     while (columns[table->column_count].heading)
         table->column_count++;
-    assert(table->column_count <= TABLE_COLUMNS_MAX);
+    assert(table->column_count >= 1 && table->column_count <= TABLE_COLUMNS_MAX);
     return table;
 }
 
@@ -62,6 +62,7 @@ static int columns_of(const char *text)
 
 static void measure(const struct table *table, int *widths)
 {
+    assert(table->column_count > 0);
     for (unsigned c = 0; c < table->column_count; c++)
         widths[c] = columns_of(table->columns[c].heading);
     for (size_t i = 0; i < table->cell_count; i++) {
@@ -89,6 +90,7 @@ void table_print(const struct table *table, unsigned indent)
 {
     int widths[TABLE_COLUMNS_MAX];
 
+    assert(table->column_count > 0);
     measure(table, widths);
     if (table->columns[0].heading[0]) {
         printf("%*s", (int)indent, "");

@@ -12,7 +12,7 @@
 #include "cli.h"
 
 /* Whether there is such a VMM; the sentence has been printed if not. */
-enum cli_exit vmm_check(const char *vmm);
+enum cli_exit vmm_check(const char *name);
 
 /* Prints for the port, a result of port.show. `memory`: the guest's memory; NULL: not told. */
 enum cli_exit vmm_print(const char *vmm, const json_t *port, const char *memory);

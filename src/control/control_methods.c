@@ -223,7 +223,7 @@ static void append_mac(const struct bridge_entry *entry, void *context)
     char mac[MAC_TEXT_BYTES];
     const char *port = entry->port < PORTS_MAX ? listing->names[entry->port] : "";
 
-    if (listing->port && strcmp(listing->port, port))
+    if (listing->port && strcmp(listing->port, port) != 0)
         return;
     listing->total++;
     if (json_array_size(listing->entries) >= listing->limit)

@@ -94,9 +94,18 @@ static int refuse(struct error *error, enum control_code code, const char *sente
     return (int)code;
 }
 
+static const char *const members[] = {"jsonrpc", "method", "params", "id"};
+
+static bool is_member(const char *key)
+{
+    for (size_t i = 0; i < CV_COUNT_OF(members); i++)
+        if (strcmp(key, members[i]) == 0)
+            return true;
+    return false;
+}
+
 static int refuse_member(const char *key, struct error *error)
 {
-    static const char *const members[] = {"jsonrpc", "method", "params", "id"};
     char suggestion[SUGGESTION_BYTES_MAX];
     struct nearest nearest;
 
@@ -119,11 +128,13 @@ static int read_request(json_t *line, struct request *request, struct error *err
     if (id && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
         return refuse(error, CONTROL_CODE_REQUEST, "\"id\" must be a string, a number or null");
     request->id = id;
-    json_object_foreach(line, key, value) if (strcmp(key, "jsonrpc") && strcmp(key, "method") &&
-                                              strcmp(key, "params") &&
-                                              strcmp(key, "id")) return refuse_member(key, error);
+    json_object_foreach(line, key, value)
+    {
+        if (!is_member(key))
+            return refuse_member(key, error);
+    }
     version = json_object_get(line, "jsonrpc");
-    if (!json_is_string(version) || strcmp(json_string_value(version), "2.0"))
+    if (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0)
         return refuse(error, CONTROL_CODE_REQUEST, "\"jsonrpc\" must be \"2.0\"");
     method = json_object_get(line, "method");
     if (!json_is_string(method))

@@ -254,11 +254,15 @@ struct control_server *control_server_new(struct reactor *reactor, int listen_fd
 
 void control_server_free(struct control_server *server)
 {
+    struct client *client, *next;
+
     if (!server)
         return;
     reactor_remove(server->reactor, &server->listener);
-    while (!TAILQ_EMPTY(&server->clients))
-        client_free(TAILQ_FIRST(&server->clients));
+    for (client = TAILQ_FIRST(&server->clients); client; client = next) {
+        next = TAILQ_NEXT(client, link);
+        client_free(client);
+    }
     if (server->spare_fd >= 0)
         close(server->spare_fd);
     free(server);

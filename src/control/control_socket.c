@@ -49,9 +49,9 @@ static int find_answerer(const char *path, struct answerer *ret_answerer)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int rc = 0;
 
+    *ret_answerer = (struct answerer){.is_there = false};
     if (fd < 0)
         return -errno;
-    *ret_answerer = (struct answerer){.is_there = false};
     fill_address(&address, path);
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
         ret_answerer->is_there = true;

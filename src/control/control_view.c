@@ -14,7 +14,7 @@ json_t *control_view_text(const char *text)
 
     if (string)
         return string;
-    for (; text[n] && n < sizeof(ascii) - 1; n++)
+    for (; n < sizeof(ascii) - 1 && text[n]; n++)
         ascii[n] = (unsigned char)text[n] < 0x80 ? text[n] : '?';
     return json_stringn(ascii, n);
 }
