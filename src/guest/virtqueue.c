@@ -107,6 +107,9 @@ static enum guest_fault indirect_table(const struct virtq *virtq, const struct v
         (const void *)guest_memory_at(virtq->memory, desc->address, desc->len, &run_len);
     if (!ret_table->desc || run_len != desc->len)
         return GUEST_FAULT_UNMAPPED;
+    /* The front end chooses where in a page its memory starts, so both addresses are looked at. */
+    if ((uintptr_t)ret_table->desc % 8)
+        return GUEST_FAULT_INDIRECT_TABLE;
     ret_table->count = desc->len / (uint32_t)sizeof(struct virtq_desc);
     return GUEST_FAULT_NONE;
 }
@@ -122,7 +125,7 @@ enum guest_fault virtq_walk(const struct virtq *virtq, uint16_t guest_head, bool
     if (guest_head >= virtq->size)
         return GUEST_FAULT_HEAD_RANGE;
     /* Zero-length descriptors add no piece, so the walk itself is bounded, not only its result. */
-    for (unsigned steps = 0; steps < VIRTQ_CHAIN_PIECES_MAX; steps++) {
+    while (chain->steps++ < VIRTQ_CHAIN_PIECES_MAX) {
         struct virtq_desc desc = virtq_desc_copy(&table.desc[index]);
         enum guest_fault fault;
 

@@ -124,17 +124,25 @@ static inline void virtq_take(struct virtq *virtq, unsigned count)
     virtq->next_avail = (uint16_t)(virtq->next_avail + count);
 }
 
-/* A chain as the places in our address space where its bytes lie. */
+/* Chains as the places in our address space where their bytes lie. */
 struct virtq_chain {
     unsigned count;                              /* pieces */
+    unsigned steps;                              /* descriptors followed, empty ones included */
     uint64_t len;                                /* bytes of all pieces */
     struct iovec pieces[VIRTQ_CHAIN_PIECES_MAX]; /* none is empty */
 };
 
+static inline void virtq_chain_clear(struct virtq_chain *chain)
+{
+    chain->count = chain->steps = 0;
+    chain->len = 0;
+}
+
 /*
  * Copies and checks the chain that starts at `guest_head` and appends its pieces to *chain; all its
  * descriptors must be writable (`to_guest`) or all readable. GUEST_FAULT_NONE, or what the guest
- * did wrong; CHAIN_LENGTH also when there is no room for the pieces.
+ * did wrong; CHAIN_LENGTH also when all chains in *chain together have more than
+ * VIRTQ_CHAIN_PIECES_MAX descriptors or pieces.
  */
 enum guest_fault virtq_walk(const struct virtq *virtq, uint16_t guest_head, bool to_guest,
                             struct virtq_chain *chain) CV_MUST_CHECK;

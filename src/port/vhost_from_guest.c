@@ -138,8 +138,7 @@ static enum guest_fault frame_take_chain(struct vhost_queue *queue, uint16_t gue
 {
     enum guest_fault fault;
 
-    scratch_chain.count = 0;
-    scratch_chain.len = 0;
+    virtq_chain_clear(&scratch_chain);
     fault = virtq_walk(&queue->from_guest, guest_head, false, &scratch_chain);
     if (!fault && scratch_chain.len < queue->hdr_bytes)
         fault = GUEST_FAULT_HEADER_SHORT;

@@ -92,8 +92,7 @@ static enum outcome buffers_gather(struct vhost_queue *queue, uint64_t bytes)
     unsigned available = virtq_available(virtq, virtq->size, &fault);
 
     gathered.chain_count = 0;
-    gathered.pieces.count = 0;
-    gathered.pieces.len = 0;
+    virtq_chain_clear(&gathered.pieces);
     for (unsigned i = 0; i < available && !fault && gathered.pieces.len < bytes; i++) {
         uint64_t len_before = gathered.pieces.len;
 
