@@ -40,17 +40,17 @@ struct vhost_queue {
     int fault_fd;           /* eventfd of the port; tells the control thread */
 };
 
-unsigned vhost_receive(struct port_queue *queue, struct frame_pool *pool, struct frame **ret_frames,
+unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct frame **ret_frames,
                        unsigned max);
-void vhost_give_back(struct port_queue *queue, struct frame *frame);
-bool vhost_settle(struct port_queue *queue);
-bool vhost_arm_from(struct port_queue *queue);
-void vhost_disarm_from(struct port_queue *queue);
+void vhost_give_back(struct port_queue *base, struct frame *frame);
+bool vhost_settle(struct port_queue *base);
+bool vhost_arm_from(struct port_queue *base);
+void vhost_disarm_from(struct port_queue *base);
 
-unsigned vhost_deliver(struct port_queue *queue, struct frame *const *frames, unsigned count,
+unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, unsigned count,
                        bool notify_always);
-bool vhost_arm_to(struct port_queue *queue);
-void vhost_forget_front(struct port_queue *queue);
+bool vhost_arm_to(struct port_queue *base);
+void vhost_forget_front(struct port_queue *base);
 
 /* The guest broke the protocol: nothing moves on this queue until the control thread has stopped
  * the port. */

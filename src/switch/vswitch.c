@@ -290,15 +290,15 @@ int vswitch_port_set_hold(struct vswitch *vswitch, const char *name, const struc
     return 0;
 }
 
-int vswitch_static_mac_add(struct vswitch *vswitch, mac_addr mac, const char *name,
+int vswitch_static_mac_add(struct vswitch *vswitch, mac_addr mac, const char *port_name,
                            struct error *error)
 {
-    const struct port *port = port_find(vswitch, name);
+    const struct port *port = port_find(vswitch, port_name);
     char text[MAC_TEXT_BYTES];
     int result;
 
     if (!port)
-        return port_missing(name, error);
+        return port_missing(port_name, error);
     result = bridge_add_static(vswitch->bridge, mac, port->id);
     mac_format(mac, text);
     if (result == -EEXIST)

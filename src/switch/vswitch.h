@@ -40,7 +40,7 @@ int vswitch_port_set_hold(struct vswitch *vswitch, const char *name, const struc
                           struct error *error) CV_MUST_CHECK;
 
 /* Binds an address to a port for good (see bridge_add_static). */
-int vswitch_static_mac_add(struct vswitch *vswitch, mac_addr mac, const char *port,
+int vswitch_static_mac_add(struct vswitch *vswitch, mac_addr mac, const char *port_name,
                            struct error *error) CV_MUST_CHECK;
 int vswitch_static_mac_remove(struct vswitch *vswitch, mac_addr mac,
                               struct error *error) CV_MUST_CHECK;

@@ -46,10 +46,14 @@ void worker_purge_lane(struct worker *worker, struct lane *lane, const struct po
                        enum drop_reason reason)
 {
     struct frame *removed[CONVOY_FRAMES_MAX];
-    const struct frame *front = lane->convoy.count ? convoy_frames(&lane->convoy)[0] : NULL;
-    unsigned count = convoy_remove_source(&lane->convoy, source, removed);
     const struct port_ops *ops = lane->queue->port->ops;
+    const struct frame *front;
+    unsigned count;
 
+    if (lane->convoy.count == 0)
+        return;
+    front = convoy_frames(&lane->convoy)[0];
+    count = convoy_remove_source(&lane->convoy, source, removed);
     counter_add(&lane->outlet->counters.drops[reason], count);
     if (count > 0 && removed[0] == front && ops->forget_front && lane->queue->worker == worker->id)
         ops->forget_front(lane->queue);
