@@ -3,9 +3,9 @@
 # commands at the root.
 
 PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libyaml-dev libjansson-dev libcmocka-dev)
-PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps)
+PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps jq)
 PACKAGES_CHECK=(clang llvm libclang-rt-14-dev clang-format clang-tidy cppcheck mandoc shellcheck git
-    qemu-system-x86 dpdk-dev iputils-ping jq)
+    qemu-system-x86 dpdk-dev iputils-ping)
 
 # `packages_need NAME...` installs what is missing and says so.
 packages_need() {
