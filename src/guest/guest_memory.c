@@ -231,7 +231,7 @@ static void region_insert(struct guest_memory *memory, const struct guest_region
 int guest_memory_add(struct guest_memory *memory, const struct guest_region_request *request,
                      int fd, struct error *error)
 {
-    struct guest_region region;
+    struct guest_region region = {0};
     struct file_span span = {0};
     struct stat st = {0};
     int r;

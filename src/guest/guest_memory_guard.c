@@ -58,22 +58,22 @@ int guest_memory_guard_add(const void *map, size_t map_size, size_t page_bytes, 
     return -ENOSPC;
 }
 
-void guest_memory_guard_remove(unsigned i)
+void guest_memory_guard_remove(unsigned slot)
 {
-    struct guard_slot *slot = &guard_slots[i];
+    struct guard_slot *guard = &guard_slots[slot];
 
-    assert(i < GUARD_SLOTS_MAX);
-    assert(atomic_load(&slot->generation) & 1);
-    atomic_fetch_add(&slot->generation, 1);
-    if (atomic_exchange(&slot->lost, false))
+    assert(slot < GUARD_SLOTS_MAX);
+    assert(atomic_load(&guard->generation) & 1);
+    atomic_fetch_add(&guard->generation, 1);
+    if (atomic_exchange(&guard->lost, false))
         atomic_fetch_sub(&guard_lost_count, 1);
-    atomic_store(&slot->start, 0); /* last: from here on it can be claimed */
+    atomic_store(&guard->start, 0); /* last: from here on it can be claimed */
 }
 
-bool guest_memory_guard_is_lost(unsigned i)
+bool guest_memory_guard_is_lost(unsigned slot)
 {
-    assert(i < GUARD_SLOTS_MAX);
-    return atomic_load_explicit(&guard_slots[i].lost, memory_order_relaxed);
+    assert(slot < GUARD_SLOTS_MAX);
+    return atomic_load_explicit(&guard_slots[slot].lost, memory_order_relaxed);
 }
 
 bool guest_memory_guard_any_lost(void)

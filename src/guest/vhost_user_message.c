@@ -65,14 +65,14 @@ enum {
 static const struct vhost_user_message_type message_types[VHOST_USER_REQUEST_END] = {
 #define SUPPORTED_ROW(symbol, min, max, fds, answers, handler)                                     \
     [VHOST_USER_##symbol] = {.name = #symbol,                                                      \
-                             .size_min = min,                                                      \
-                             .size_max = max,                                                      \
-                             .fds_max = fds,                                                       \
-                             .replies = answers,                                                   \
+                             .size_min = (min),                                                    \
+                             .size_max = (max),                                                    \
+                             .fds_max = (fds),                                                     \
+                             .replies = (answers),                                                 \
                              .handle = vhost_user_##handler},
     SUPPORTED(SUPPORTED_ROW)
 #define UNSUPPORTED_ROW(symbol, feature)                                                           \
-    [VHOST_USER_##symbol] = {.name = #symbol, .needs = feature},
+    [VHOST_USER_##symbol] = {.name = #symbol, .needs = (feature)},
         UNSUPPORTED(UNSUPPORTED_ROW)};
 
 const struct vhost_user_message_type *vhost_user_message_type(uint32_t request)
