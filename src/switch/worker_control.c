@@ -204,11 +204,22 @@ bool worker_step_settled(struct worker *worker, void *context)
 /* --- starting a port
  * --------------------------------------------------------------------------------- */
 
-static void drop_lanes(struct worker *worker, struct outlet *outlet)
+/*
+ * Ends what waits for queues of the port: all of them, or those that cannot be delivered to. The
+ * others start with a guest that may be another one, and whose patience is new.
+ */
+static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
 {
-    for (unsigned i = 0; i < PORT_QUEUE_PAIRS_MAX; i++)
-        if (outlet->lanes[i] && outlet->lanes[i]->convoy.count > 0)
-            worker_drop_lane(worker, outlet->lanes[i], DROP_PORT_DOWN);
+    for (unsigned i = 0; i < PORT_QUEUE_PAIRS_MAX; i++) {
+        struct lane *lane = outlet->lanes[i];
+
+        if (!lane)
+            continue;
+        if (lane->convoy.count > 0 && (all || !lane->queue->can_deliver))
+            worker_drop_lane(worker, lane, DROP_PORT_DOWN);
+        lane->is_stalled = false;
+        lane->convoy.blocked_since_ns = 0;
+    }
     worker_settle(worker);
     worker_publish_handed_back(worker);
 }
@@ -235,8 +246,7 @@ bool worker_step_attach(struct worker *worker, void *context)
     }
     outlet->state = outlet->open_count > 0 ? OUTLET_UP : OUTLET_DOWN;
     worker->outlet_limit = CV_MAX(worker->outlet_limit, port->id + 1);
-    if (outlet->state == OUTLET_DOWN)
-        drop_lanes(worker, outlet);
+    reset_lanes(worker, outlet, false);
     return true;
 }
 
@@ -246,7 +256,7 @@ bool worker_step_remove(struct worker *worker, void *context)
     struct outlet *outlet = &worker->outlets[port->id];
     unsigned kept = 0;
 
-    drop_lanes(worker, outlet);
+    reset_lanes(worker, outlet, true);
     for (unsigned i = 0; i < worker->open_count; i++) {
         if (worker->open[i]->outlet == outlet)
             worker->open[i]->is_open = false;

@@ -1,0 +1,368 @@
+#include "sim_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { QUEUES_PER_PORT = PORT_QUEUE_PAIRS_MAX, SETTLE_ROUNDS_MAX = 100000 };
+
+static uint64_t current_seed;
+
+void sim_fail(const char *sentence)
+{
+    fail_msg("%s (CONVOY_SIM_SEED=%llu repeats it)", sentence, (unsigned long long)current_seed);
+}
+
+/* SplitMix64 (Steele, Lea and Flood, 2014). */
+uint64_t sim_random(struct sim *sim, uint64_t limit)
+{
+    uint64_t z = sim->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ z >> 31) % limit;
+}
+
+/* --- the world --- */
+
+struct sim *sim_new(unsigned workers, uint64_t seed)
+{
+    struct bridge_config config = {.age_ns = BRIDGE_AGE_NS_DEFAULT,
+                                   .entries_per_port_max = BRIDGE_ENTRIES_PER_PORT_DEFAULT};
+    struct sim *sim = calloc(1, sizeof(*sim));
+
+    assert_non_null(sim);
+    current_seed = sim->seed = sim->random = seed;
+    fake_port_fail = sim_fail;
+    sim->now_ns = 1000000000;
+    sim->bridge = bridge_new(&config);
+    sim->worker_count = workers;
+    sim->workers = calloc(workers, sizeof(sim->workers[0]));
+    assert_true(sim->bridge && sim->workers);
+    for (unsigned i = 0; i < workers; i++) {
+        struct worker *worker = &sim->workers[i];
+
+        worker->id = i;
+        worker->bridge = sim->bridge;
+        worker->peers = sim->workers;
+        worker->peer_count = workers;
+        worker->cpu = worker->epoll_fd = worker->wake_fd = -1;
+    }
+    for (unsigned i = 0; i < workers; i++)
+        assert_int_equal(worker_init(&sim->workers[i]), 0);
+    return sim;
+}
+
+/* What may still be aboard after a round, and why. */
+static bool may_stay(const struct worker *worker, const struct lane *lane)
+{
+    const struct convoy *convoy = &lane->convoy;
+    const struct hold_config *hold = &lane->outlet->hold;
+
+    if (convoy->count == 0 || lane->outlet->state == OUTLET_PAUSED)
+        return true;
+    if (lane->outlet->state != OUTLET_UP || lane->queue->worker != worker->id)
+        return false;
+    if (convoy->blocked_since_ns)
+        return worker->now_ns - convoy->blocked_since_ns < STALL_NS;
+    return hold->mode == HOLD_FIXED && convoy->count < hold->packets_max &&
+           worker->now_ns < convoy->opened_ns + hold->time_max_ns;
+}
+
+static void check_lanes(const struct worker *worker)
+{
+    SIM_CHECK(worker->dirty_count == 0);
+    for (unsigned i = 0; i < worker->open_count; i++)
+        SIM_CHECK(may_stay(worker, worker->open[i]));
+}
+
+bool sim_round(struct sim *sim, unsigned worker)
+{
+    bool moved;
+
+    sim->workers[worker].now_ns = sim->now_ns;
+    moved = worker_round(&sim->workers[worker]);
+    sim_check(sim);
+    check_lanes(&sim->workers[worker]);
+    return moved;
+}
+
+bool sim_round_all(struct sim *sim)
+{
+    bool moved = false;
+
+    for (unsigned i = 0; i < sim->worker_count; i++)
+        moved |= sim_round(sim, i);
+    return moved;
+}
+
+void sim_settle(struct sim *sim)
+{
+    unsigned rounds = 0;
+
+    while (sim_round_all(sim))
+        SIM_CHECK(rounds++ < SETTLE_ROUNDS_MAX);
+}
+
+/* --- ports: what vswitch.c does, one step at a time --- */
+
+/* Other workers go on while one carries out its step. */
+static void step_others(struct sim *sim)
+{
+    while (sim->steps_others && sim_random(sim, 3) > 0) {
+        sim->now_ns += sim_random(sim, 2000);
+        sim_round(sim, (unsigned)sim_random(sim, sim->worker_count));
+    }
+}
+
+static void step_all(struct sim *sim, bool (*step)(struct worker *, void *), void *context)
+{
+    for (unsigned i = 0; i < sim->worker_count; i++) {
+        unsigned tries = 0;
+
+        step_others(sim);
+        sim->workers[i].now_ns = sim->now_ns;
+        while (!step(&sim->workers[i], context)) {
+            SIM_CHECK(tries++ < SETTLE_ROUNDS_MAX);
+            sim->now_ns += 1000;
+            sim_round_all(sim);
+        }
+    }
+}
+
+struct port_config sim_port_config(enum hold_mode mode, enum full_policy full)
+{
+    return (struct port_config){.hold = {.mode = mode, .packets_max = 32, .time_max_ns = 50000},
+                                .full = full,
+                                .queue_pairs = 1};
+}
+
+void sim_port_attach(struct sim *sim, unsigned id)
+{
+    fake_port_set_running(&sim->ports[id], true);
+    sim->is_attached[id] = true;
+    step_all(sim, worker_step_attach, &sim->ports[id].base);
+}
+
+void sim_port_detach(struct sim *sim, unsigned id)
+{
+    struct port *port = &sim->ports[id].base;
+
+    step_all(sim, worker_step_pause, port);
+    step_all(sim, worker_step_purge, port);
+    step_all(sim, worker_step_purge, port);
+    step_all(sim, worker_step_settled, port);
+    fake_port_set_running(&sim->ports[id], false);
+    sim->is_attached[id] = false;
+}
+
+static void lanes_alloc(struct sim *sim, struct fake_port *port)
+{
+    for (unsigned w = 0; w < sim->worker_count; w++) {
+        struct outlet *outlet = &sim->workers[w].outlets[port->base.id];
+
+        for (unsigned q = 0; q < port->base.queue_count; q++) {
+            outlet->lanes[q] = calloc(1, sizeof(*outlet->lanes[q]));
+            assert_non_null(outlet->lanes[q]);
+            outlet->lanes[q]->outlet = outlet;
+            outlet->lanes[q]->queue = port->base.queues[q];
+        }
+    }
+}
+
+static void lanes_free(struct sim *sim, unsigned id)
+{
+    for (unsigned w = 0; w < sim->worker_count; w++) {
+        for (unsigned q = 0; q < PORT_QUEUE_PAIRS_MAX; q++) {
+            free(sim->workers[w].outlets[id].lanes[q]);
+            sim->workers[w].outlets[id].lanes[q] = NULL;
+        }
+    }
+}
+
+struct fake_port *sim_port_add(struct sim *sim, unsigned id, const struct port_config *config)
+{
+    struct fake_port *port = &sim->ports[id];
+
+    fake_port_init(port, config, id, id * QUEUES_PER_PORT);
+    snprintf(port->base.config.name, sizeof(port->base.config.name), "port%u", id);
+    for (unsigned q = 0; q < config->queue_pairs; q++) {
+        struct port_queue *queue = &port->queues[q].base;
+
+        queue->worker = (sim->next_worker + q) % sim->worker_count;
+        queue->can_receive = queue->can_deliver = true;
+    }
+    sim->next_worker++;
+    lanes_alloc(sim, port);
+    /* The numbers of an earlier port in its place mean nothing now. */
+    for (unsigned p = 0; p < SIM_PORTS_MAX; p++)
+        for (unsigned q = 0; q < PORT_QUEUE_PAIRS_MAX; q++)
+            for (unsigned own = 0; own < QUEUES_PER_PORT; own++)
+                sim->ports[p].queues[q].next_number[id * QUEUES_PER_PORT + own] = 0;
+    assert_int_equal(bridge_add_static(sim->bridge, fake_port_mac(id), id), 0);
+    sim->has_port[id] = true;
+    sim_port_attach(sim, id);
+    return port;
+}
+
+void sim_port_remove(struct sim *sim, unsigned id)
+{
+    struct fake_port *port = &sim->ports[id];
+
+    if (sim->is_attached[id])
+        sim_port_detach(sim, id);
+    /* A worker drops what waits, then its counters are gone. */
+    for (unsigned w = 0; w < sim->worker_count; w++) {
+        struct outlet *outlet = &sim->workers[w].outlets[id];
+        unsigned waiting = 0;
+
+        step_others(sim);
+        for (unsigned q = 0; q < port->base.queue_count; q++)
+            waiting += outlet->lanes[q]->convoy.count;
+        port_counters_add(&sim->gone_counters, &outlet->counters);
+        sim->gone_counters.drops[DROP_PORT_DOWN] += waiting;
+        sim->workers[w].now_ns = sim->now_ns;
+        assert_true(worker_step_remove(&sim->workers[w], &port->base));
+    }
+    for (unsigned q = 0; q < port->base.queue_count; q++) {
+        sim->gone_copies += port->queues[q].copies;
+        sim->gone_delivered += port->queues[q].delivered;
+    }
+    lanes_free(sim, id);
+    bridge_forget_port(sim->bridge, id);
+    fake_port_uninit(port);
+    sim->has_port[id] = false;
+}
+
+/* --- what must hold --- */
+
+struct port_counters sim_counters(const struct sim *sim, unsigned id)
+{
+    struct port_counters sum = {0};
+
+    for (unsigned w = 0; w < sim->worker_count; w++)
+        port_counters_add(&sum, &sim->workers[w].outlets[id].counters);
+    return sum;
+}
+
+uint64_t sim_drops(const struct sim *sim, unsigned id, enum drop_reason reason)
+{
+    return sim_counters(sim, id).drops[reason];
+}
+
+unsigned sim_waiting(const struct sim *sim, unsigned id)
+{
+    unsigned waiting = 0;
+
+    for (unsigned w = 0; w < sim->worker_count; w++)
+        for (unsigned q = 0; q < PORT_QUEUE_PAIRS_MAX; q++)
+            if (sim->workers[w].outlets[id].lanes[q])
+                waiting += sim->workers[w].outlets[id].lanes[q]->convoy.count;
+    return waiting;
+}
+
+/* Frames of a worker's own queues that it has not got back. */
+static unsigned outstanding(const struct sim *sim, unsigned worker)
+{
+    unsigned count = 0;
+
+    for (unsigned id = 0; id < SIM_PORTS_MAX; id++)
+        for (unsigned q = 0; sim->has_port[id] && q < sim->ports[id].base.queue_count; q++)
+            if (sim->ports[id].queues[q].base.worker == worker)
+                count += sim->ports[id].queues[q].base.outstanding;
+    return count;
+}
+
+void sim_check(const struct sim *sim)
+{
+    for (unsigned w = 0; w < sim->worker_count; w++) {
+        const struct worker *worker = &sim->workers[w];
+
+        SIM_CHECK(frame_pool_left(&worker->frames) + outstanding(sim, w) ==
+                  worker->frames.capacity);
+        for (unsigned p = 0; p < sim->worker_count; p++)
+            SIM_CHECK(worker->exchanges[p].in_flight <= EXCHANGE_FRAMES_MAX);
+        for (unsigned i = 0; i < worker->open_count; i++) {
+            SIM_CHECK(worker->open[i]->is_open);
+            SIM_CHECK(worker->open[i]->convoy.count <= CONVOY_FRAMES_MAX);
+        }
+    }
+}
+
+void sim_check_balance(const struct sim *sim)
+{
+    uint64_t copies = sim->gone_copies, delivered = sim->gone_delivered, drops = 0;
+
+    for (unsigned id = 0; id < SIM_PORTS_MAX; id++) {
+        struct port_counters counters = sim_counters(sim, id);
+
+        SIM_CHECK(sim_waiting(sim, id) == 0);
+        for (unsigned r = 0; r < DROP_REASON_COUNT; r++)
+            drops += counters.drops[r];
+        if (!sim->has_port[id])
+            continue;
+        for (unsigned q = 0; q < sim->ports[id].base.queue_count; q++) {
+            const struct fake_queue *queue = &sim->ports[id].queues[q];
+
+            SIM_CHECK(queue->base.outstanding == 0 && queue->oldest == queue->newest);
+            SIM_CHECK(queue->base.stash_count == 0);
+            copies += queue->copies;
+            delivered += queue->delivered;
+        }
+        for (unsigned w = 0; w < sim->worker_count; w++)
+            SIM_CHECK(sim->workers[w].outlets[id].counters.drops[DROP_NONE] == 0);
+    }
+    for (unsigned r = 0; r < DROP_REASON_COUNT; r++)
+        drops += sim->gone_counters.drops[r];
+    SIM_CHECK(copies == delivered + drops);
+    for (unsigned w = 0; w < sim->worker_count; w++)
+        SIM_CHECK(sim->workers[w].frames.buffer_count == FRAME_BUFFERS_MAX);
+}
+
+/* Receivers that take everything, and time: nothing may be left. */
+static void come_to_rest(struct sim *sim)
+{
+    for (unsigned round = 0; round < 100; round++) {
+        for (unsigned id = 0; id < SIM_PORTS_MAX; id++)
+            for (unsigned q = 0; sim->has_port[id] && q < sim->ports[id].base.queue_count; q++)
+                sim->ports[id].queues[q].room = 1u << 20;
+        sim_settle(sim);
+        sim->now_ns += STALL_NS / 10;
+    }
+}
+
+void sim_free(struct sim *sim)
+{
+    for (unsigned id = 0; id < SIM_PORTS_MAX; id++)
+        if (sim->has_port[id] && !sim->is_attached[id])
+            sim_port_attach(sim, id);
+    come_to_rest(sim);
+    sim_check_balance(sim);
+    for (unsigned id = 0; id < SIM_PORTS_MAX; id++)
+        if (sim->has_port[id])
+            sim_port_remove(sim, id);
+    sim_check_balance(sim);
+    for (unsigned i = 0; i < sim->worker_count; i++) {
+        SIM_CHECK(sim->workers[i].polled_count == 0 && sim->workers[i].open_count == 0);
+        worker_uninit(&sim->workers[i]);
+    }
+    bridge_free(sim->bridge);
+    free(sim->workers);
+    free(sim);
+}
+
+void sim_run_seeds(void (*scenario)(uint64_t seed), unsigned count)
+{
+    const char *only = getenv("CONVOY_SIM_SEED");
+
+    if (only) {
+        scenario(strtoull(only, NULL, 0));
+        return;
+    }
+    for (unsigned i = 1; i <= count; i++)
+        scenario(i);
+}

@@ -1,0 +1,358 @@
+/*
+ * Goal: one worker keeps the rules of the design: each mode of holding, flooding, what waits is
+ * bounded, a guest that stops is given up and taken back, a full port drops or pushes back as it
+ * says. Method: the real worker_round on fake ports, at moments that the test chooses.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "sim_world.h"
+
+/* A world of one worker and three ports of this mode and policy, with all the room in the world. */
+static struct sim *world_new(enum hold_mode mode, enum full_policy full)
+{
+    struct port_config config = sim_port_config(mode, full);
+    struct sim *sim = sim_new(1, 1);
+
+    for (unsigned id = 0; id < 3; id++)
+        sim_port_add(sim, id, &config)->queues[0].room = 1u << 20;
+    return sim;
+}
+
+/* --- when a convoy departs --- */
+
+static void off_delivers_each_frame_alone(void **state)
+{
+    struct sim *sim = world_new(HOLD_OFF, FULL_DROP);
+    struct fake_queue *to = sim_queue(sim, 1);
+
+    (void)state;
+    fake_queue_arrive_for(sim_queue(sim, 0), 1, 40);
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 40);
+    assert_int_equal(to->deliveries, 40);
+    assert_int_equal(to->notifications, 40);
+    sim_free(sim);
+}
+
+static void natural_is_one_group_per_burst(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_queue *to = sim_queue(sim, 2);
+
+    (void)state;
+    fake_queue_arrive_for(sim_queue(sim, 0), 2, 40);
+    fake_queue_arrive_for(sim_queue(sim, 1), 2, 20);
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 60);
+    assert_int_equal(to->deliveries, 1);
+    assert_int_equal(sim_queue(sim, 0)->settles, 1);
+    /* a burst has an end */
+    fake_queue_arrive_for(sim_queue(sim, 0), 2, BURST_FRAMES_MAX + 1);
+    sim_round(sim, 0);
+    assert_int_equal(to->last_group, BURST_FRAMES_MAX);
+    sim_round(sim, 0);
+    assert_int_equal(to->last_group, 1);
+    assert_int_equal(sim_counters(sim, 0).from_bursts, 3);
+    sim_free(sim);
+}
+
+/* K frames, or T after the first, or at once with an express frame; not a nanosecond earlier. */
+static void fixed_departs_when_due(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED, FULL_DROP); /* K = 32, T = 50 us */
+    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
+    struct fake_arrival express = {.dst = fake_port_mac(1), .len = 60, .is_express = true};
+
+    (void)state;
+    fake_queue_arrive_for(from, 1, 1);
+    sim_round(sim, 0);
+    assert_int_equal(sim->workers[0].next_due_ns, sim->now_ns + 50000);
+    sim->now_ns += 20000;
+    fake_queue_arrive_for(from, 1, 30);
+    sim_round(sim, 0);
+    sim->now_ns += 29999;
+    assert_false(sim_round(sim, 0));
+    assert_int_equal(to->delivered, 0);
+    sim->now_ns += 1;
+    sim_round(sim, 0);
+    assert_int_equal(to->last_group, 31);
+    assert_int_equal(sim->workers[0].next_due_ns, UINT64_MAX); /* no timer */
+
+    fake_queue_arrive_for(from, 1, 31);
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 31);
+    fake_queue_arrive_for(from, 1, 1);
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 63);
+
+    fake_queue_arrive_for(from, 1, 5);
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 63);
+    fake_queue_arrive(from, &express);
+    sim_round(sim, 0);
+    assert_int_equal(to->last_group, 6);
+    /* the express frame is gone: the next convoy waits again */
+    fake_queue_arrive_for(from, 1, 1);
+    sim_round(sim, 0);
+    assert_int_equal(sim_waiting(sim, 1), 1);
+    sim_free(sim);
+}
+
+static void hold_changes_at_once(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED, FULL_DROP);
+    struct port *port = &sim->ports[1].base;
+
+    (void)state;
+    fake_queue_arrive_for(sim_queue(sim, 0), 1, 3);
+    sim_round(sim, 0);
+    assert_int_equal(sim_waiting(sim, 1), 3);
+    port->config.hold.mode = HOLD_NATURAL;
+    assert_true(worker_step_set_hold(&sim->workers[0], port));
+    sim_round(sim, 0);
+    assert_int_equal(sim_waiting(sim, 1), 0);
+    sim_free(sim);
+}
+
+/* --- where frames go --- */
+
+static void floods_copies_to_all_others(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_arrival broadcast = {.dst = MAC_BROADCAST, .len = 60};
+
+    (void)state;
+    for (unsigned i = 0; i < 10; i++)
+        fake_queue_arrive(sim_queue(sim, 0), &broadcast);
+    sim_queue(sim, 0)->copies = 10; /* one more than the one that the port counts itself */
+    sim_round(sim, 0);
+    assert_int_equal(sim_queue(sim, 0)->delivered, 0);
+    assert_int_equal(sim_queue(sim, 1)->delivered, 10);
+    assert_int_equal(sim_queue(sim, 2)->delivered, 10);
+    assert_int_equal(sim_queue(sim, 0)->base.outstanding, 0);
+    sim_free(sim);
+}
+
+/* One of two receivers is slow: the sender's buffer stays out until both have their copy. */
+static void copies_share_one_buffer(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_arrival broadcast = {.dst = MAC_BROADCAST, .len = 60};
+
+    (void)state;
+    sim_queue(sim, 2)->room = 0;
+    sim_queue(sim, 0)->copies = 1;
+    fake_queue_arrive(sim_queue(sim, 0), &broadcast);
+    sim_round(sim, 0);
+    assert_int_equal(sim_queue(sim, 1)->delivered, 1);
+    assert_int_equal(sim_queue(sim, 0)->base.outstanding, 1);
+    sim_queue(sim, 2)->room = 1;
+    sim_round(sim, 0);
+    assert_int_equal(sim_queue(sim, 2)->delivered, 1);
+    assert_int_equal(sim_queue(sim, 0)->base.outstanding, 0);
+    sim_free(sim);
+}
+
+static void drops_before_the_bridge_are_counted(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_queue *from = sim_queue(sim, 0);
+    struct fake_arrival wrong = {.dst = fake_port_mac(1), .len = 60, .is_wrong = true};
+
+    (void)state;
+    fake_queue_arrive(from, &wrong);
+    fake_queue_arrive_for(from, 0, 1); /* to itself */
+    wrong = (struct fake_arrival){.dst = UINT64_C(0x0180c2000002), .len = 60};
+    fake_queue_arrive(from, &wrong);
+    sim_round(sim, 0);
+    assert_int_equal(sim_drops(sim, 0, DROP_MALFORMED), 1);
+    assert_int_equal(sim_drops(sim, 0, DROP_SAME_PORT), 1);
+    assert_int_equal(sim_drops(sim, 0, DROP_LINK_LOCAL), 1);
+    assert_int_equal(from->base.outstanding, 0);
+    sim_free(sim);
+}
+
+static void nobody_else_is_up(void **state)
+{
+    struct port_config config = sim_port_config(HOLD_NATURAL, FULL_DROP);
+    struct sim *sim = sim_new(1, 1);
+    struct fake_arrival broadcast = {.dst = MAC_BROADCAST, .len = 60};
+
+    (void)state;
+    sim_port_add(sim, 0, &config);
+    fake_queue_arrive(sim_queue(sim, 0), &broadcast);
+    sim_round(sim, 0);
+    assert_int_equal(sim_drops(sim, 0, DROP_NO_DESTINATION), 1);
+    sim_free(sim);
+}
+
+/* --- guests that are slow, or stop --- */
+
+/* Sends until nothing more is taken; returns how many frames the switch has taken. */
+static uint64_t send_until_full(struct sim *sim, unsigned id, unsigned to)
+{
+    struct fake_queue *from = sim_queue(sim, id);
+
+    for (unsigned i = 0; i < 40; i++) {
+        fake_queue_arrive_for(from, to, fake_queue_free(from));
+        sim_round(sim, 0);
+    }
+    return from->taken;
+}
+
+/* What waits is bounded; what does not fit is dropped at the port that it was for. */
+static void full_port_drops(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_queue *to = sim_queue(sim, 2);
+
+    (void)state;
+    to->room = 0;
+    send_until_full(sim, 0, 2); /* a ring's worth: all of it waits */
+    assert_int_equal(sim_waiting(sim, 2), FAKE_RING_FRAMES);
+    send_until_full(sim, 1, 2);
+    assert_int_equal(sim_waiting(sim, 2), CONVOY_FRAMES_MAX);
+    assert_int_equal(sim_drops(sim, 2, DROP_QUEUE_FULL), sim_queue(sim, 1)->taken);
+    to->room = 1u << 20;
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, CONVOY_FRAMES_MAX + BURST_FRAMES_MAX);
+    sim_free(sim);
+}
+
+static void full_port_pushes_back(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_PUSH_BACK);
+    struct fake_queue *to = sim_queue(sim, 2);
+    uint64_t taken;
+
+    (void)state;
+    to->room = 0;
+    send_until_full(sim, 0, 2);
+    taken = send_until_full(sim, 1, 2);
+    assert_in_range(taken, 1, BURST_FRAMES_MAX); /* no more is taken than one stash holds */
+    assert_int_equal(sim_waiting(sim, 2), CONVOY_FRAMES_MAX);
+    for (unsigned i = 0; i < 1000; i++) {
+        to->room = 1 + i % 3;
+        sim_round(sim, 0);
+    }
+    assert_int_equal(to->delivered, sim_queue(sim, 0)->taken + sim_queue(sim, 1)->taken);
+    for (unsigned r = 0; r < DROP_REASON_COUNT; r++)
+        assert_int_equal(sim_drops(sim, 2, r), 0);
+    sim_free(sim);
+}
+
+/* Push-back holds a sender; it does not hold it for ever. */
+static void stalled_guest_is_given_up(void **state)
+{
+    for (int full = FULL_DROP; full <= FULL_PUSH_BACK; full++) {
+        struct sim *sim = world_new(HOLD_NATURAL, (enum full_policy)full);
+        struct fake_queue *to = sim_queue(sim, 2);
+
+        (void)state;
+        to->room = 0;
+        fake_queue_arrive_for(sim_queue(sim, 0), 2, 10);
+        sim_round(sim, 0);
+        assert_int_equal(sim->workers[0].next_due_ns, sim->now_ns + STALL_NS);
+        sim->now_ns += STALL_NS - 1;
+        sim_round(sim, 0);
+        assert_int_equal(sim_waiting(sim, 2), 10);
+        sim->now_ns += 1;
+        sim_round(sim, 0);
+        assert_int_equal(sim_drops(sim, 2, DROP_STALLED), 10);
+        assert_int_equal(sim_queue(sim, 0)->base.outstanding, 0);
+        assert_int_equal(sim->workers[0].next_due_ns, UINT64_MAX);
+        /* nothing waits for it from now on ... */
+        fake_queue_arrive_for(sim_queue(sim, 0), 2, 5);
+        sim_round(sim, 0);
+        assert_int_equal(sim_drops(sim, 2, DROP_STALLED), 15);
+        /* ... until it takes something again */
+        to->room = 2;
+        fake_queue_arrive_for(sim_queue(sim, 0), 2, 5);
+        sim_round(sim, 0);
+        assert_int_equal(to->delivered, 2);
+        assert_int_equal(sim_waiting(sim, 2), 3);
+        sim_free(sim);
+    }
+}
+
+/* A guest that takes a little at a time is slow, not stalled. */
+static void slow_guest_is_not_stalled(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_queue *to = sim_queue(sim, 2);
+
+    (void)state;
+    to->room = 0;
+    fake_queue_arrive_for(sim_queue(sim, 0), 2, 10);
+    for (unsigned i = 0; i < 10; i++) {
+        sim_round(sim, 0);
+        sim->now_ns += STALL_NS - 1;
+        to->room = 1;
+    }
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 10);
+    sim_free(sim);
+}
+
+/* Frames for a slow guest keep back the buffers of those behind them; not without limit. */
+static void slow_guest_does_not_starve_a_sender(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_queue *from = sim_queue(sim, 0);
+
+    (void)state;
+    sim_queue(sim, 2)->room = 0;
+    fake_queue_arrive_for(from, 2, 1);
+    for (unsigned i = 0; i < 100; i++) {
+        fake_queue_arrive_for(from, 1, fake_queue_free(from));
+        sim_round(sim, 0);
+    }
+    assert_true(sim_queue(sim, 1)->delivered > 10 * FAKE_RING_FRAMES);
+    assert_int_equal(sim_drops(sim, 2, DROP_QUEUE_FULL), 1);
+    sim_free(sim);
+}
+
+/* Private buffers are few: a guest that takes nothing cannot have all of them. */
+static void private_buffers_are_shared(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_arrival arrival = {.dst = fake_port_mac(2), .len = 9000, .is_private = true};
+    struct fake_queue *from = sim_queue(sim, 0);
+
+    (void)state;
+    sim_queue(sim, 2)->room = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        while (fake_queue_free(from) > 0)
+            fake_queue_arrive(from, &arrival);
+        sim_round(sim, 0);
+    }
+    assert_in_range(sim->workers[0].frames.buffer_count, FRAME_BUFFERS_MAX / 4, FRAME_BUFFERS_MAX);
+    assert_true(sim_drops(sim, 2, DROP_QUEUE_FULL) > 0);
+    sim_free(sim);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(off_delivers_each_frame_alone),
+        cmocka_unit_test(natural_is_one_group_per_burst),
+        cmocka_unit_test(fixed_departs_when_due),
+        cmocka_unit_test(hold_changes_at_once),
+        cmocka_unit_test(floods_copies_to_all_others),
+        cmocka_unit_test(copies_share_one_buffer),
+        cmocka_unit_test(drops_before_the_bridge_are_counted),
+        cmocka_unit_test(nobody_else_is_up),
+        cmocka_unit_test(full_port_drops),
+        cmocka_unit_test(full_port_pushes_back),
+        cmocka_unit_test(stalled_guest_is_given_up),
+        cmocka_unit_test(slow_guest_is_not_stalled),
+        cmocka_unit_test(slow_guest_does_not_starve_a_sender),
+        cmocka_unit_test(private_buffers_are_shared),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
