@@ -114,6 +114,90 @@ daemon_memory_kib() {
     awk '$1 == "RssAnon:" {print $2}' "/proc/$(daemon_pid)/status"
 }
 
+# Remembers the counters of all ports: `snapshot NAME`.
+snapshot() {
+    convoy --json port list >"$GUEST_WORK/snapshot.$1"
+}
+
+# `grown NAME PORT FILTER` prints by how much a number of a port has grown since a snapshot.
+grown() {
+    local before
+    before=$(jq -r --arg port "$2" ".ports[] | select(.name == \$port) | $3" \
+        "$GUEST_WORK/snapshot.$1")
+    echo $(($(port_value "$2" "$3") - before))
+}
+
+# `lost_only NAME REASON...`: whether nothing was dropped since a snapshot, at any port, for other
+# reasons than these; says what was.
+lost_only() {
+    local name=$1 lost
+    shift
+    lost=$(convoy --json port list | jq -r --slurpfile before "$GUEST_WORK/snapshot.$name" '
+        ($before[0].ports | map({key: .name, value: .drops}) | from_entries) as $old |
+        .ports[] | .name as $port | .drops | to_entries[] |
+        .value -= ($old[$port][.key] // 0) | select(.value > 0 and
+            (.key | IN($ARGS.positional[]) | not)) | "\($port) \(.value) \(.key)"' --args "$@")
+    [[ -z $lost ]] || {
+        echo "  dropped: $lost"
+        return 1
+    }
+}
+
+# Whether a port has grown by exactly as many frames as another port's guest has sent, dropped ones
+# counted: `conserved NAME FROM TO`. Only for two ports that nobody else sends to.
+conserved() {
+    local sent arrived
+    sent=$(grown "$1" "$2" .counters.from_packets)
+    arrived=$(($(grown "$1" "$3" .counters.to_packets) + $(grown "$1" "$3" .dropped) +
+        $(grown "$1" "$2" .dropped) + $(port_value "$3" .frames_waiting)))
+    holds "$sent == $arrived"
+}
+
+# --- traffic --------------------------------------------------------------------------------------
+
+# Starts servers in guests and waits until they listen: iperf3 at port 5201.
+serve_iperf() { # GUEST...
+    local name
+    for name in "$@"; do
+        guest_run "$name" 'iperf3 -s -D >/dev/null
+            until cat /proc/net/tcp* | grep -q :1451.*:0000.0A; do usleep 10000; done'
+    done
+}
+
+# `iperf_mbit GUEST ADDRESS [ARGUMENT]...` sends for 1.5 seconds, unless told otherwise, and prints
+# Mbit/s as the receiver saw them.
+iperf_mbit() {
+    local name=$1 address=$2 out
+    shift 2
+    out=$(guest_run "$name" "iperf3 -c $address -t 1.5 -J $*") &&
+        jq -e '.end | (.sum_received // .sum).bits_per_second / 1e6 | floor' <<<"$out" && return
+    guest_say "iperf3 from $name to $address failed: $(jq -r .error <<<"$out" 2>/dev/null)"
+    echo 0
+    return 1
+}
+
+# Whether iperf3 moves at least so much: `moves GUEST ADDRESS MBIT [ARGUMENT]...`. Floors are low,
+# because the machine may be busy: they tell a path that works from one that limps.
+moves() {
+    local mbit name=$1 address=$2 floor=$3
+    shift 3
+    mbit=$(iperf_mbit "$name" "$address" "$@") || return 1
+    echo "    $name -> $address $*: $mbit Mbit/s"
+    holds "$mbit >= $floor"
+}
+
+# Pings as fast as answers come; none may be lost, and none doubled: `pings GUEST ADDRESS [COUNT]
+# [ARGUMENT]...`.
+pings() {
+    local name=$1 address=$2 count=${3:-20} out
+    shift "$(($# > 3 ? 3 : $#))"
+    out=$(guest_run "$name" "ping -A -q -c $count -w 50 $* $address") || true
+    if [[ $out != *"$count packets transmitted, $count packets received, 0% packet loss"* ]]; then
+        echo "  $out"
+        return 1
+    fi
+}
+
 # --- a script's frame -----------------------------------------------------------------------------
 
 # Begins a test: it is skipped where we are not root or a program is missing, and goes on in a
@@ -145,7 +229,8 @@ test_begin() { # PROGRAM...
     ip link set lo up
 }
 
-# Runs at every end, also after an error or an interrupt.
+# Runs at every end, also after an error or an interrupt; a script may define test_at_end to end
+# what it has started besides.
 test_cleanup() {
     local status=$?
     trap '' INT TERM
@@ -153,20 +238,20 @@ test_cleanup() {
         echo "the log of convoyd ends with:"
         tail -n 30 "$DAEMON_DIR/log"
     fi
+    if declare -F test_at_end >/dev/null; then test_at_end || true; fi
     guest_cleanup || true
     daemon_cleanup
     [[ -n $GUEST_WORK ]] && rm -rf "$GUEST_WORK"
     return 0
 }
 
-# Ends a test with its count; the daemon must end cleanly.
+# The last command of a test: its count; the daemon must end cleanly.
 test_end() {
     if [[ -n ${DAEMON_DIR:-} && -s $DAEMON_DIR/pid ]]; then
         check "convoyd ends when it is asked to" daemon_stop
     fi
     echo "$passed passed, $failed failed in $((SECONDS - test_begin_s)) s"
     ((failed == 0))
-    exit
 }
 
 # `check WHAT COMMAND...` counts whether the command succeeds.
