@@ -78,12 +78,13 @@ struct port_ops {
 /* A queue pair. Embedded in the kind's own struct. */
 struct port_queue {
     struct port *port;
-    unsigned index;                 /* which pair of the port */
-    unsigned worker;                /* the worker that serves it; fixed for the port's life */
-    bool can_receive;               /* frames can come from it; set before it is attached */
-    bool can_deliver;               /* frames can go to it; set before it is attached */
-    int wake_from_fd;               /* becomes readable as arm_from says; -1: none */
-    int wake_to_fd;                 /* becomes readable as arm_to says; -1: never short of room */
+    unsigned index;      /* which pair of the port */
+    unsigned worker;     /* the worker that serves it; fixed for the port's life */
+    bool can_receive;    /* frames can come from it; set before it is attached */
+    bool can_deliver;    /* frames can go to it; set before it is attached */
+    bool waits_for_kick; /* not to be looked at before it is kicked; set before it is attached */
+    int wake_from_fd;    /* becomes readable as arm_from says; -1: none */
+    int wake_to_fd;      /* becomes readable as arm_to says; -1: never short of room */
     struct port_counters *counters; /* of its worker; set when attached */
 
     /* The worker's bookkeeping while the pair is attached. */

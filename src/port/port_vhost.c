@@ -132,7 +132,10 @@ static enum guest_fault receiveq_prepare(struct port_vhost *port, struct vhost_q
     return fault;
 }
 
-/* A transmitq that runs but is disabled must be emptied without effect (vhost-user, "Ring states").
+/*
+ * A transmitq that runs but is disabled must be emptied without effect (vhost-user, "Ring states"),
+ * but only when kicked: a guest that reboots under User Mode Linux or Cloud Hypervisor leaves its
+ * rings so, and its memory may hold something else by now.
  */
 static enum guest_fault transmitq_prepare(struct port_vhost *port, struct vhost_queue *queue,
                                           const struct vhost_user_vring *vring)
@@ -150,7 +153,7 @@ static enum guest_fault transmitq_prepare(struct port_vhost *port, struct vhost_
     queue->oldest = queue->newest = queue->done_count = 0;
     queue->base.wake_from_fd = vring->kick_fd;
     queue->base.can_receive = true;
-    queue->discard = !vring->enabled;
+    queue->discard = queue->base.waits_for_kick = !vring->enabled;
     return ring_start(&queue->from_guest, port, vring);
 }
 

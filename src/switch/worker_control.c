@@ -164,6 +164,9 @@ bool worker_step_pause(struct worker *worker, void *context)
 
         if (!is_ours(worker, queue))
             continue;
+        /* Whoever serves the queue next must not have to look at it to learn that it has frames. */
+        if (queue->is_polled)
+            (void)queue->port->ops->arm_from(queue);
         forget_polled(worker, queue);
         worker_unwatch_queue(worker, queue);
         drop_stash(worker, queue);
@@ -242,7 +245,8 @@ bool worker_step_attach(struct worker *worker, void *context)
             continue;
         queue->counters = &outlet->counters;
         worker_watch_queue(worker, queue);
-        worker_poll_queue(worker, queue);
+        if (!queue->waits_for_kick)
+            worker_poll_queue(worker, queue);
     }
     outlet->state = outlet->open_count > 0 ? OUTLET_UP : OUTLET_DOWN;
     worker->outlet_limit = CV_MAX(worker->outlet_limit, port->id + 1);
