@@ -100,7 +100,7 @@ static void take_back(struct worker *worker, struct exchange *exchange)
     spsc_release(&exchange->from_peer);
 }
 
-/* Loads what one peer has handed over. Its port or queue may have gone down or away since. */
+/* Loads what one peer has handed over. Its port may have gone down or away since. */
 static void take_over(struct worker *worker, struct worker *peer)
 {
     struct spsc *ring = &peer->exchanges[worker->id].to_peer;
@@ -111,11 +111,9 @@ static void take_over(struct worker *worker, struct worker *peer)
         struct frame *frame = &peer->frames.frames[word >> 32];
         unsigned lane_number = (unsigned)(word & UINT32_MAX);
         struct outlet *outlet = &worker->outlets[lane_number / PORT_QUEUE_PAIRS_MAX];
-        struct lane *lane = outlet->lanes[lane_number % PORT_QUEUE_PAIRS_MAX];
 
-        if (outlet->state == OUTLET_PAUSED ||
-            (outlet->state == OUTLET_UP && lane->queue->can_deliver)) {
-            worker_load(worker, lane, frame);
+        if (outlet->state >= OUTLET_PAUSED) {
+            worker_load(worker, outlet->lanes[lane_number % PORT_QUEUE_PAIRS_MAX], frame);
         } else {
             counter_add(&outlet->counters.drops[DROP_PORT_DOWN], 1);
             worker_release(worker, frame);

@@ -298,6 +298,29 @@ static void slow_guest_is_not_stalled(void **state)
     sim_free(sim);
 }
 
+/* A guest that took nothing for long is replaced by another: that one has its own time. */
+static void next_guest_has_its_own_patience(void **state)
+{
+    for (unsigned waited = 0; waited < 2; waited++) {
+        struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+        struct fake_queue *to = sim_queue(sim, 2);
+
+        (void)state;
+        to->room = 0;
+        fake_queue_arrive_for(sim_queue(sim, 0), 2, 10);
+        sim_round(sim, 0);
+        sim->now_ns += waited ? STALL_NS - 1 : STALL_NS; /* nearly given up, or given up */
+        sim_round(sim, 0);
+        sim_port_detach(sim, 2);
+        sim->now_ns += STALL_NS;
+        sim_port_attach(sim, 2);
+        fake_queue_arrive_for(sim_queue(sim, 0), 2, 10);
+        sim_round(sim, 0);
+        assert_int_equal(sim_waiting(sim, 2), waited ? 20 : 10);
+        sim_free(sim);
+    }
+}
+
 /* Frames for a slow guest keep back the buffers of those behind them; not without limit. */
 static void slow_guest_does_not_starve_a_sender(void **state)
 {
@@ -350,6 +373,7 @@ int main(void)
         cmocka_unit_test(full_port_pushes_back),
         cmocka_unit_test(stalled_guest_is_given_up),
         cmocka_unit_test(slow_guest_is_not_stalled),
+        cmocka_unit_test(next_guest_has_its_own_patience),
         cmocka_unit_test(slow_guest_does_not_starve_a_sender),
         cmocka_unit_test(private_buffers_are_shared),
     };
