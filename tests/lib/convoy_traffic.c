@@ -44,6 +44,7 @@ static const char usage[] =
     "  --stop-reading N    second ends read N frames and then stop; loss is no error\n"
     "  --allow-loss        loss is no error\n"
     "  --seed N            of drawn sizes (default 1)\n"
+    "  --first N           number of the first guest, for several runs at one switch (default 0)\n"
     "  --time-limit S      seconds until the run counts as hung (default 120)\n";
 
 struct arguments {
@@ -79,6 +80,7 @@ enum option_key {
     OPT_STOP_READING,
     OPT_ALLOW_LOSS,
     OPT_SEED,
+    OPT_FIRST,
     OPT_TIME_LIMIT,
 };
 
@@ -107,6 +109,7 @@ static const struct option options[] = {
     {"stop-reading", required_argument, NULL, OPT_STOP_READING},
     {"allow-loss", no_argument, NULL, OPT_ALLOW_LOSS},
     {"seed", required_argument, NULL, OPT_SEED},
+    {"first", required_argument, NULL, OPT_FIRST},
     {"time-limit", required_argument, NULL, OPT_TIME_LIMIT},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -271,6 +274,9 @@ static void set_option(struct arguments *a, int key, char *value)
         break;
     case OPT_SEED:
         a->exchange.seed = number_of(value, UINT64_MAX);
+        break;
+    case OPT_FIRST:
+        a->exchange.first_number = (unsigned)number_of(value, 254) & ~1u;
         break;
     case OPT_TIME_LIMIT:
         a->time_limit_s = number_of(value, 86400);

@@ -46,13 +46,17 @@ static int end_open(struct exchange *exchange, unsigned index, const char *path,
 {
     struct exchange_end *end = &exchange->ends[index];
     struct front_end_options options = *front;
-    uint8_t mac[6] = {0x52, 0x54, 0x00, 0x7e, 0x57, (uint8_t)index};
+    unsigned number = exchange->options.first_number + index;
+    uint8_t mac[6] = {0x52, 0x54, 0x00, 0x7e, 0x57, (uint8_t)number};
+    uint8_t peer_mac[6] = {0x52, 0x54, 0x00, 0x7e, 0x57, (uint8_t)(number ^ 1)};
     int result;
 
     options.socket = path;
     if (exchange->options.stream && options.transmit_bytes < exchange->options.len_max + 128)
         options.transmit_bytes = (uint32_t)exchange->options.len_max + 128;
     memcpy(end->mac, mac, sizeof(mac));
+    memcpy(end->peer_mac, peer_mac, sizeof(peer_mac));
+    end->verify = exchange->options.verify;
     end->sends = index % 2 == 0 || !exchange->options.one_way;
     end->reads_slowly = index % 2 == 1;
     result = front_end_open(&end->fe, &options);
@@ -258,7 +262,9 @@ static bool send_burst(struct exchange *exchange, unsigned index)
     const struct exchange_options *options = &exchange->options;
     struct exchange_end *end = &exchange->ends[index];
     struct front_ring *ring = front_end_transmitq(&end->fe, end->next_pair);
-    uint64_t left = options->frames ? options->frames - end->sent : UINT64_MAX;
+    uint64_t left = options->frames == 0          ? UINT64_MAX
+                    : options->frames > end->sent ? options->frames - end->sent
+                                                  : 0;
     unsigned n = 0, count = (unsigned)CV_MIN(left, (uint64_t)options->burst);
     bool reclaimed = front_ring_reclaim(ring) > 0;
 
@@ -283,18 +289,22 @@ static bool send_burst(struct exchange *exchange, unsigned index)
 
 /* --- receiving --- */
 
-static void count_only(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame,
-                       size_t len)
+/* A frame at an end. What others send, or what is flooded before the switch has learnt, is not
+ * judged. */
+static void see_frame(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame,
+                      size_t len)
 {
-    struct traffic_checker *checker = context;
+    struct exchange_end *end = context;
+    struct traffic_counts *counts = &end->checker.counts;
 
-    (void)hdr;
-    if (len >= 14 && (frame[12] << 8 | frame[13]) == HELLO_ETHERTYPE) {
-        checker->counts.foreign++;
-        return;
+    if (len < 14 || memcmp(frame + 6, end->peer_mac, 6) != 0 || frame[0] & 1) {
+        counts->foreign++;
+    } else if (end->verify) {
+        traffic_check(&end->checker, hdr, frame, len);
+    } else {
+        counts->frames++;
+        counts->bytes += len;
     }
-    checker->counts.frames++;
-    checker->counts.bytes += len;
 }
 
 /* Frames that an end may read now: all, unless it plays the slow reader. */
@@ -317,9 +327,7 @@ static bool receive_burst(struct exchange *exchange, struct exchange_end *end)
     unsigned max = CV_MIN(read_allowance(exchange, end), 4 * exchange->options.burst), got = 0;
 
     for (unsigned i = 0; i < end->fe.ring_count && got < max; i += 2)
-        got += front_ring_receive(&end->fe.rings[i], max - got,
-                                  exchange->options.verify ? traffic_check : count_only,
-                                  &end->checker);
+        got += front_ring_receive(&end->fe.rings[i], max - got, see_frame, end);
     end->received = end->checker.counts.frames;
     end->received_bytes = end->checker.counts.bytes;
     return got > 0;

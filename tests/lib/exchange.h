@@ -33,18 +33,20 @@ struct exchange_options {
     uint64_t read_max;       /* odd ends stop reading after so many frames; 0: they never stop */
     uint64_t read_rate;      /* odd ends read at most so many frames per second; 0: no limit */
     uint64_t seed;           /* of the drawn lengths */
+    unsigned first_number;   /* of the first end, for several exchanges at one switch; even */
 };
 
 struct exchange_end {
     struct front_end fe;
     struct traffic_source sources[FRONT_PAIRS_MAX]; /* one flow per queue pair */
     struct traffic_checker checker;                 /* of the peer's flows */
-    uint8_t mac[6];
+    uint8_t mac[6], peer_mac[6];
     bool sends;
+    bool verify;
     bool reads_slowly;
     bool no_room;      /* its last turn ended with a full ring */
     uint64_t sent;     /* frames offered to the switch */
-    uint64_t received; /* frames received, foreign ones not counted */
+    uint64_t received; /* frames of the peer */
     uint64_t received_bytes;
     uint64_t given_up;  /* window units that were under way too long */
     unsigned next_pair; /* queue pair of the next burst */
