@@ -19,6 +19,8 @@
     X(UNMAPPED, "descriptor points outside the guest's memory")                                    \
     X(HEADER_SHORT, "chain is shorter than the virtio-net header")                                 \
     X(BUFFER_SHORT, "receive buffer is smaller than the virtio-net header")                        \
+    X(CALL_BLOCKED,                                                                                \
+      "call descriptor blocks the switch: its O_NONBLOCK was cleared, and it is full")             \
     X(MEMORY_LOST, "file behind the guest's memory was cut short")                                 \
     X(RING_UNMAPPED, "ring addresses lie outside the guest's memory or are not aligned")
 

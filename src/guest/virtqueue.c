@@ -1,5 +1,6 @@
 #include "guest/virtqueue.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "guest/vhost_user.h"
@@ -170,13 +171,12 @@ bool virtq_publish(struct virtq *virtq)
     return !(__atomic_load_n(&virtq->avail->flags, __ATOMIC_RELAXED) & VIRTQ_AVAIL_F_NO_INTERRUPT);
 }
 
-void virtq_call(const struct virtq *virtq)
+bool virtq_call(const struct virtq *virtq)
 {
     static const uint64_t one = 1;
 
     /* A full eventfd counter (the guest does not read it) means that it is signalled already. */
-    if (virtq->call_fd >= 0)
-        (void)!write(virtq->call_fd, &one, sizeof(one));
+    return virtq->call_fd < 0 || write(virtq->call_fd, &one, sizeof(one)) >= 0 || errno != EINTR;
 }
 
 bool virtq_kicks_enable(struct virtq *virtq)

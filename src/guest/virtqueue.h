@@ -193,8 +193,11 @@ static inline void virtq_use(struct virtq *virtq, uint16_t head, uint32_t len)
 /* Makes all used entries visible with one store. True: the driver wants to be called for them. */
 bool virtq_publish(struct virtq *virtq);
 
-/* Calls the guest: one system call. */
-void virtq_call(const struct virtq *virtq);
+/*
+ * Calls the guest: one system call. False: it blocked until it was interrupted, which only a
+ * descriptor that its owner has tampered with can do.
+ */
+bool virtq_call(const struct virtq *virtq) CV_MUST_CHECK;
 
 /*
  * Asks the driver for kicks from now on. True: something is available already and no kick may come

@@ -239,8 +239,9 @@ bool vhost_settle(struct port_queue *base)
         queue->done_count--;
     }
     if (virtq_publish(&queue->from_guest)) {
-        virtq_call(&queue->from_guest);
         counter_add(&base->counters->from_calls, 1);
+        if (CV_UNLIKELY(!virtq_call(&queue->from_guest)))
+            vhost_queue_fail(queue, GUEST_FAULT_CALL_BLOCKED);
     }
     return queue->done_count <= queue->from_guest.size / 4;
 }

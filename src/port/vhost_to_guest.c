@@ -247,8 +247,9 @@ static void announce(struct vhost_queue *queue, bool notify_always)
         return;
     counter_add(&queue->base.counters->to_convoys, 1);
     if (virtq_publish(virtq) || notify_always) {
-        virtq_call(virtq);
         counter_add(&queue->base.counters->to_calls, 1);
+        if (CV_UNLIKELY(!virtq_call(virtq)))
+            vhost_queue_fail(queue, GUEST_FAULT_CALL_BLOCKED);
     }
 }
 

@@ -20,6 +20,7 @@ struct vswitch {
     struct port_host host; /* what ports ask of us */
     struct reactor *reactor;
     struct bridge *bridge;
+    struct watchdog watchdog;
     unsigned next_worker; /* gets the next port's first queue */
     struct port *ports[PORTS_MAX];
     unsigned worker_count;
@@ -81,6 +82,7 @@ static int workers_start(struct vswitch *vswitch, const struct config *config, s
 
         worker->id = i;
         worker->bridge = vswitch->bridge;
+        worker->watchdog = &vswitch->watchdog;
         worker->peers = vswitch->workers;
         worker->peer_count = config->workers;
         worker->poll_ns = config->poll_ns;
@@ -88,6 +90,9 @@ static int workers_start(struct vswitch *vswitch, const struct config *config, s
         worker->epoll_fd = worker->wake_fd = -1;
     }
     /* What they share must exist before the first of them looks at its peers. */
+    if (watchdog_init(&vswitch->watchdog, vswitch->reactor, vswitch->workers, config->workers,
+                      error) < 0)
+        return -EIO;
     for (unsigned i = 0; i < config->workers; i++) {
         int result = worker_init(&vswitch->workers[i]);
 
@@ -188,6 +193,7 @@ void vswitch_free(struct vswitch *vswitch)
         worker_stop(&vswitch->workers[i]);
     for (unsigned i = 0; i < vswitch->worker_count; i++)
         worker_uninit(&vswitch->workers[i]);
+    watchdog_uninit(&vswitch->watchdog);
     bridge_free(vswitch->bridge);
     free(vswitch);
 }

@@ -15,6 +15,7 @@
 #include "convoy/convoy.h"
 #include "convoy/hold.h"
 #include "port/port.h"
+#include "switch/watchdog.h"
 
 /* How long frames wait for a guest that takes none, before they are dropped. */
 #define STALL_NS UINT64_C(20000000)
@@ -73,6 +74,7 @@ struct worker_command {
 struct worker {
     unsigned id;
     struct bridge *bridge;
+    struct watchdog *watchdog;
     struct worker *peers; /* all workers, this one included */
     unsigned peer_count;
     uint64_t poll_ns; /* how long a queue without frames is polled */

@@ -169,6 +169,7 @@ static void sleep_until(struct worker *worker, uint64_t due_ns)
         look(worker, due_ns == UINT64_MAX ? NULL : &timeout);
     }
     __atomic_store_n(&worker->is_asleep, false, __ATOMIC_SEQ_CST);
+    watchdog_notice(worker->watchdog);
 }
 
 void worker_rest(struct worker *worker)
