@@ -126,6 +126,17 @@ static bool mode_set(struct port_config *config, const char *value)
     return true;
 }
 
+/* Whether the host has the group is found out when the port is made. */
+static bool group_set(struct port_config *config, const char *value)
+{
+    size_t len = strlen(value);
+
+    if (len < 1 || len >= sizeof(config->group) || strcspn(value, "/:,% \t\n\v\f\r") != len)
+        return false;
+    strcpy(config->group, value);
+    return true;
+}
+
 static bool queues_set(struct port_config *config, const char *value)
 {
     return number_parse(value, 1, PORT_QUEUE_PAIRS_MAX, &config->queue_pairs);
@@ -241,6 +252,7 @@ static const struct port_key {
     {"type", FOR_ALL, type_set, "vhost-user or tap"},
     {"socket", FOR_VHOST_USER, socket_set, "an absolute path of at most 107 bytes"},
     {"mode", FOR_VHOST_USER, mode_set, "server or client"},
+    {"group", FOR_VHOST_USER, group_set, "the name or number of a group of the host"},
     {"queues", FOR_VHOST_USER, queues_set, "a number from 1 to 8"},
     {"mac", FOR_VHOST_USER, mac_set, "a unicast MAC address such as 52:54:00:12:34:56"},
     {"mtu", FOR_ALL, mtu_set, "a number from 68 to 65535"},

@@ -44,6 +44,7 @@ struct port_config {
     /* vhost-user */
     char socket[108]; /* path; default RUNDIR/NAME.sock */
     enum socket_mode socket_mode;
+    char group[32];       /* server: host group that may connect; "": that of the process */
     unsigned queue_pairs; /* 1 to PORT_QUEUE_PAIRS_MAX */
     bool offloads;        /* false: offer no checksum and segmentation offloads */
     bool mergeable;       /* false: do not offer VIRTIO_NET_F_MRG_RXBUF */

@@ -71,6 +71,9 @@ static int add_vhost_user_keys(json_t *object, const struct port_config *config)
 {
     char mac[MAC_TEXT_BYTES];
 
+    if (config->group[0] &&
+        json_object_set_new(object, "group", control_view_text(config->group)) < 0)
+        return -1;
     return json_object_update_new(
         object,
         json_pack("{s:o, s:s, s:i, s:s, s:b, s:b}", "socket", control_view_text(config->socket),

@@ -8,6 +8,7 @@
  * reconnect is not cut off by one bad driver.
  */
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -449,6 +450,31 @@ static int socket_clear_path(const char *path, struct error *error)
                : 0;
 }
 
+/* Lets a group of the host connect. */
+static int socket_set_group(const char *path, const char *group, struct error *error)
+{
+    const struct group *entry;
+    char *end;
+    gid_t gid;
+
+    if (!group[0])
+        return 0;
+    gid = (gid_t)strtoul(group, &end, 10);
+    if (*end != '\0') {
+        entry = getgrnam(group);
+        if (!entry)
+            return error_set(error, -EINVAL,
+                             "group: this host has no group %s; VMMs often run in kvm or "
+                             "libvirt-qemu",
+                             group);
+        gid = entry->gr_gid;
+    }
+    return chown(path, (uid_t)-1, gid) < 0
+               ? error_set(error, -errno, "cannot give %s to group %s: %s", path, group,
+                           strerror(errno))
+               : 0;
+}
+
 static int port_listen(struct port_vhost *port, struct error *error)
 {
     const char *path = port->base.config.socket;
@@ -464,8 +490,11 @@ static int port_listen(struct port_vhost *port, struct error *error)
         return result;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        chmod(path, 0660) < 0 || listen(fd, 4) < 0) {
+        chmod(path, 0660) < 0 || listen(fd, 4) < 0)
         result = error_set(error, -errno, "cannot listen on %s: %s", path, strerror(errno));
+    else
+        result = socket_set_group(path, port->base.config.group, error);
+    if (result < 0) {
         if (fd >= 0)
             close(fd);
         return result;

@@ -75,10 +75,13 @@ static void test_switches(void **state)
     for (unsigned i = 0; i < 8; i++) {
         set_good(&config, "offloads", words[i % 2][i / 2]);
         assert_int_equal(config.offloads, i % 2);
+        set_good(&config, "group", "libvirt-qemu");
+        assert_string_equal(config.group, "libvirt-qemu");
         set_good(&config, "mergeable", words[i % 2][i / 2]);
         assert_int_equal(config.mergeable, i % 2);
     }
     set_bad("offloads", "1", "offloads: \"1\" is not on or off");
+    set_bad("group", "a b", "group: \"a b\" is not the name or number of a group of the host");
     set_bad("mergeable", "maybe", "mergeable: \"maybe\" is not on or off");
 }
 
@@ -343,9 +346,9 @@ static void test_derived_mac_is_stable(void **state)
 
 static void test_finish_refuses(void **state)
 {
-    static const char *const vhost_only[][2] = {{"socket", "/s"},   {"mode", "server"},
-                                                {"queues", "1"},    {"mac", "02:00:00:00:00:01"},
-                                                {"offloads", "on"}, {"mergeable", "on"}};
+    static const char *const vhost_only[][2] = {
+        {"socket", "/s"},   {"mode", "server"},  {"queues", "1"}, {"mac", "02:00:00:00:00:01"},
+        {"offloads", "on"}, {"mergeable", "on"}, {"group", "kvm"}};
     static const char *const tap_only[][2] = {{"interface", "t0"}, {"bridge", "br0"}};
     struct port_config config;
     char sentence[128];
