@@ -475,9 +475,9 @@ static int socket_set_group(const char *path, const char *group, struct error *e
                : 0;
 }
 
-static int port_listen(struct port_vhost *port, struct error *error)
+/* Makes the socket's file and listens on it: the socket, or a negative errno with a sentence. */
+static int socket_listen(const char *path, const char *group, struct error *error)
 {
-    const char *path = port->base.config.socket;
     struct sockaddr_un address;
     int result = socket_address(path, &address);
     int fd;
@@ -485,20 +485,35 @@ static int port_listen(struct port_vhost *port, struct error *error)
     if (result < 0)
         return error_set(error, result, "%s: path is longer than %zu bytes", path,
                          sizeof(address.sun_path) - 1);
-    result = socket_clear_path(path, error);
-    if (result < 0)
-        return result;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        chmod(path, 0660) < 0 || listen(fd, 4) < 0)
-        result = error_set(error, -errno, "cannot listen on %s: %s", path, strerror(errno));
-    else
-        result = socket_set_group(path, port->base.config.group, error);
-    if (result < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        result = error_set(error, -errno, "cannot make socket %s: %s", path, strerror(errno));
         if (fd >= 0)
             close(fd);
         return result;
     }
+    if (chmod(path, 0660) < 0 || listen(fd, 4) < 0)
+        result = error_set(error, -errno, "cannot listen on %s: %s", path, strerror(errno));
+    else
+        result = socket_set_group(path, group, error);
+    if (result == 0)
+        return fd;
+    unlink(path);
+    close(fd);
+    return result;
+}
+
+static int port_listen(struct port_vhost *port, struct error *error)
+{
+    const char *path = port->base.config.socket;
+    int result = socket_clear_path(path, error);
+    int fd;
+
+    if (result < 0)
+        return result;
+    fd = socket_listen(path, port->base.config.group, error);
+    if (fd < 0)
+        return fd;
     port->listen_watch = (struct reactor_watch){fd, listen_ready};
     result = reactor_add(port->reactor, &port->listen_watch, EPOLLIN);
     return result < 0 ? error_set(error, result, "cannot watch %s: %s", path, strerror(-result))
