@@ -8,19 +8,17 @@
  * reconnect is not cut off by one bad driver.
  */
 #include <errno.h>
-#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "guest/vhost_user.h"
 #include "port/vhost_queue.h"
+#include "port/vhost_socket.h"
 
 #define RETRY_NS_MIN UINT64_C(20000000)
 #define RETRY_NS_MAX UINT64_C(1000000000)
@@ -377,38 +375,10 @@ static void listen_ready(struct reactor_watch *watch, uint32_t epoll_events)
     close(socket);
 }
 
-static int socket_address(const char *path, struct sockaddr_un *ret_address)
-{
-    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(ret_address->sun_path))
-        return -ENAMETOOLONG;
-    strcpy(ret_address->sun_path, path);
-    return 0;
-}
-
-/* Connects to whoever listens on `path`: a socket, or a negative errno. */
-static int socket_connect(const char *path)
-{
-    struct sockaddr_un address;
-    int result = socket_address(path, &address);
-    int fd;
-
-    if (result < 0)
-        return result;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        return fd;
-    result = -errno;
-    close(fd);
-    return result;
-}
-
 static void retry_expired(struct reactor_timer *timer)
 {
     struct port_vhost *port = CV_CONTAINER_OF(timer, struct port_vhost, retry_timer);
-    int fd = socket_connect(port->base.config.socket);
+    int fd = vhost_socket_connect(port->base.config.socket);
 
     if (fd >= 0) {
         session_begin(port, fd);
@@ -423,95 +393,12 @@ static void retry_expired(struct reactor_timer *timer)
     retry_later(port);
 }
 
-/* Removes the socket of a daemon that is gone; refuses anything else in its place. */
-static int socket_clear_path(const char *path, struct error *error)
-{
-    struct stat status;
-    int fd;
-
-    if (lstat(path, &status) < 0)
-        return errno == ENOENT ? 0 : error_set(error, -errno, "%s: %s", path, strerror(errno));
-    if (!S_ISSOCK(status.st_mode))
-        return error_set(error, -EEXIST,
-                         "%s exists and is not a socket; remove it or choose another path", path);
-    fd = socket_connect(path);
-    if (fd >= 0) {
-        close(fd);
-        return error_set(error, -EADDRINUSE,
-                         "another process listens on %s already; if that is the VMM, this port "
-                         "wants mode: client",
-                         path);
-    }
-    if (fd != -ECONNREFUSED)
-        return error_set(error, fd, "%s: %s", path, strerror(-fd));
-    log_info("%s is left over from a process that has ended; replacing it", path);
-    return unlink(path) < 0 && errno != ENOENT
-               ? error_set(error, -errno, "cannot remove %s: %s", path, strerror(errno))
-               : 0;
-}
-
-/* Lets a group of the host connect. */
-static int socket_set_group(const char *path, const char *group, struct error *error)
-{
-    const struct group *entry;
-    char *end;
-    gid_t gid;
-
-    if (!group[0])
-        return 0;
-    gid = (gid_t)strtoul(group, &end, 10);
-    if (*end != '\0') {
-        entry = getgrnam(group);
-        if (!entry)
-            return error_set(error, -EINVAL,
-                             "group: this host has no group %s; VMMs often run in kvm or "
-                             "libvirt-qemu",
-                             group);
-        gid = entry->gr_gid;
-    }
-    return chown(path, (uid_t)-1, gid) < 0
-               ? error_set(error, -errno, "cannot give %s to group %s: %s", path, group,
-                           strerror(errno))
-               : 0;
-}
-
-/* Makes the socket's file and listens on it: the socket, or a negative errno with a sentence. */
-static int socket_listen(const char *path, const char *group, struct error *error)
-{
-    struct sockaddr_un address;
-    int result = socket_address(path, &address);
-    int fd;
-
-    if (result < 0)
-        return error_set(error, result, "%s: path is longer than %zu bytes", path,
-                         sizeof(address.sun_path) - 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-        result = error_set(error, -errno, "cannot make socket %s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return result;
-    }
-    if (chmod(path, 0660) < 0 || listen(fd, 4) < 0)
-        result = error_set(error, -errno, "cannot listen on %s: %s", path, strerror(errno));
-    else
-        result = socket_set_group(path, group, error);
-    if (result == 0)
-        return fd;
-    unlink(path);
-    close(fd);
-    return result;
-}
-
 static int port_listen(struct port_vhost *port, struct error *error)
 {
     const char *path = port->base.config.socket;
-    int result = socket_clear_path(path, error);
-    int fd;
+    int fd = vhost_socket_listen(path, port->base.config.group, error);
+    int result;
 
-    if (result < 0)
-        return result;
-    fd = socket_listen(path, port->base.config.group, error);
     if (fd < 0)
         return fd;
     port->listen_watch = (struct reactor_watch){fd, listen_ready};
