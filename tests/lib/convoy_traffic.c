@@ -24,7 +24,7 @@ static const char usage[] =
     "  --kind KIND         ether, udp4 (default), udp6, tcp4, tcp6\n"
     "  --size N[-M]        bytes of a frame; with --stream: of payload (default 60)\n"
     "  --stream            TCP or UDP streams; payloads over --mss are super-packets\n"
-    "  --mss N             largest segment of a stream (default 1448)\n"
+    "  --mss N             largest segment of a stream (default: what fits 1500 bytes)\n"
     "  --offload-csum      leave transport checksums to the switch\n"
     "  --one-way           only the first of each pair sends\n"
     "  --window N          frames under way per direction (default 128; 0: no limit)\n"
@@ -33,6 +33,7 @@ static const char usage[] =
     "  --features WORD     plain, linux (default), or a number: features to acknowledge\n"
     "  --add-features N    features besides, as a number (IN_ORDER: 0x800000000)\n"
     "  --drop-features N   features not to acknowledge\n"
+    "  --second-features WORD  the same of the second of each pair, where they differ\n"
     "  --queues N          queue pairs (default 1)\n"
     "  --ring N            entries of each ring (default 256)\n"
     "  --cut N,N,...[,*N]  sizes of the pieces of a sent frame, header included; *N: of all "
@@ -70,6 +71,7 @@ enum option_key {
     OPT_FEATURES,
     OPT_ADD_FEATURES,
     OPT_DROP_FEATURES,
+    OPT_SECOND_FEATURES,
     OPT_QUEUES,
     OPT_RING,
     OPT_CUT,
@@ -99,6 +101,7 @@ static const struct option options[] = {
     {"features", required_argument, NULL, OPT_FEATURES},
     {"add-features", required_argument, NULL, OPT_ADD_FEATURES},
     {"drop-features", required_argument, NULL, OPT_DROP_FEATURES},
+    {"second-features", required_argument, NULL, OPT_SECOND_FEATURES},
     {"queues", required_argument, NULL, OPT_QUEUES},
     {"ring", required_argument, NULL, OPT_RING},
     {"cut", required_argument, NULL, OPT_CUT},
@@ -191,6 +194,9 @@ static void set_front_option(struct arguments *a, int key, char *value)
     case OPT_DROP_FEATURES:
         front->features &= ~number_of(value, UINT64_MAX);
         break;
+    case OPT_SECOND_FEATURES:
+        a->exchange.second_features = features_of(value);
+        break;
     case OPT_QUEUES:
         front->pairs = (unsigned)number_of(value, FRONT_PAIRS_MAX);
         break;
@@ -230,7 +236,7 @@ static void set_traffic_option(struct arguments *a, int key, char *value)
         exchange->stream = exchange->verify = true;
         break;
     case OPT_MSS:
-        exchange->mss = number_of(value, 1448);
+        exchange->mss = number_of(value, 65000);
         break;
     case OPT_OFFLOAD_CSUM:
         exchange->offload_csum = true;

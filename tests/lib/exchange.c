@@ -39,6 +39,14 @@ static unsigned takes_of(uint64_t features)
     return takes;
 }
 
+/* What a sender of this kind of super-packet must have agreed to. */
+static uint64_t super_feature(enum traffic_kind kind)
+{
+    return VIRTIO_FEATURE(kind == TRAFFIC_TCP4   ? VIRTIO_NET_F_HOST_TSO4
+                          : kind == TRAFFIC_TCP6 ? VIRTIO_NET_F_HOST_TSO6
+                                                 : VIRTIO_NET_F_HOST_USO);
+}
+
 /* --- opening --- */
 
 static int end_open(struct exchange *exchange, unsigned index, const char *path,
@@ -52,6 +60,8 @@ static int end_open(struct exchange *exchange, unsigned index, const char *path,
     int result;
 
     options.socket = path;
+    if (index % 2 == 1 && exchange->options.second_features)
+        options.features = exchange->options.second_features;
     if (exchange->options.stream && options.transmit_bytes < exchange->options.len_max + 128)
         options.transmit_bytes = (uint32_t)exchange->options.len_max + 128;
     memcpy(end->mac, mac, sizeof(mac));
@@ -64,6 +74,8 @@ static int end_open(struct exchange *exchange, unsigned index, const char *path,
         *error = end->fe.error;
         return result;
     }
+    end->may_offload_csum = end->fe.features & VIRTIO_FEATURE(VIRTIO_NET_F_CSUM);
+    end->may_super = end->fe.features & super_feature(exchange->options.kind);
     result = traffic_checker_init(&end->checker, (index ^ 1) * FRONT_PAIRS_MAX, FRONT_PAIRS_MAX,
                                   takes_of(end->fe.features));
     return result < 0 ? error_set(error, result, "no memory for a traffic checker") : 0;
@@ -78,7 +90,7 @@ static void end_prepare(struct exchange *exchange, unsigned index)
     for (unsigned i = 0; i < FRONT_PAIRS_MAX; i++) {
         traffic_source_init(&end->sources[i], options->kind, index * FRONT_PAIRS_MAX + i, peer->mac,
                             end->mac);
-        end->sources[i].offload_csum = options->offload_csum;
+        end->sources[i].offload_csum = options->offload_csum && end->may_offload_csum;
     }
     end->pattern = calloc(1, CV_MAX(options->len_max, (size_t)HELLO_BYTES));
     assert(end->pattern);
@@ -145,10 +157,16 @@ static int greet(struct exchange *exchange, struct error *error)
 
 static void set_defaults(struct exchange_options *options)
 {
+    static const uint16_t mss_of_1500[] = {[TRAFFIC_ETHER] = 1500,
+                                           [TRAFFIC_UDP4] = 1472,
+                                           [TRAFFIC_UDP6] = 1452,
+                                           [TRAFFIC_TCP4] = 1460,
+                                           [TRAFFIC_TCP6] = 1440};
+
     if (options->burst == 0)
         options->burst = 64;
     if (options->mss == 0)
-        options->mss = 1448;
+        options->mss = mss_of_1500[options->kind];
 }
 
 int exchange_open(struct exchange *exchange, const char *const *sockets, unsigned count,
@@ -233,6 +251,18 @@ static size_t draw_len(struct exchange *exchange)
            (size_t)((exchange->random >> 33) % (options->len_max - options->len_min + 1));
 }
 
+/* A payload that this end may send, every datagram of it long enough for its record. */
+static size_t fit_payload(const struct exchange *exchange, const struct exchange_end *end,
+                          size_t len)
+{
+    size_t mss = exchange->options.mss, rest;
+
+    if (!end->may_super)
+        len = CV_MIN(len, mss);
+    rest = len % mss;
+    return rest > 0 && rest < 17 ? (len > mss ? len - rest : 17) : len;
+}
+
 static bool send_one(struct exchange *exchange, struct exchange_end *end, struct front_ring *ring,
                      struct traffic_source *source)
 {
@@ -244,7 +274,8 @@ static bool send_one(struct exchange *exchange, struct exchange_end *end, struct
     if (!room)
         return false;
     if (exchange->options.stream) {
-        len = traffic_stream_build(source, room, len, exchange->options.mss, &hdr);
+        len = traffic_stream_build(source, room, fit_payload(exchange, end, len),
+                                   exchange->options.mss, &hdr);
     } else if (exchange->options.verify) {
         len = CV_MAX(len, traffic_frame_len_min(source));
         traffic_frame_build(source, room, len, &hdr);

@@ -20,20 +20,21 @@ enum { EXCHANGE_ENDS_MAX = 64 };
 
 struct exchange_options {
     enum traffic_kind kind;
-    bool stream;             /* stream packets instead of numbered frames */
-    bool offload_csum;       /* leave transport checksums to the switch */
-    bool verify;             /* judge every frame; otherwise only count them */
-    bool one_way;            /* only even ends send */
-    bool busy;               /* poll instead of waiting for calls */
-    size_t len_min, len_max; /* numbered: frame bytes; stream: payload bytes; each drawn evenly */
-    size_t mss;              /* stream: largest segment; default 1448 */
-    unsigned burst;          /* frames per turn; default 64 */
-    unsigned window;         /* frames under way per direction (stream: segments); 0: no limit */
-    uint64_t frames;         /* per sending end; 0: no end */
-    uint64_t read_max;       /* odd ends stop reading after so many frames; 0: they never stop */
-    uint64_t read_rate;      /* odd ends read at most so many frames per second; 0: no limit */
-    uint64_t seed;           /* of the drawn lengths */
-    unsigned first_number;   /* of the first end, for several exchanges at one switch; even */
+    bool stream;              /* stream packets instead of numbered frames */
+    bool offload_csum;        /* leave transport checksums to the switch */
+    bool verify;              /* judge every frame; otherwise only count them */
+    bool one_way;             /* only even ends send */
+    bool busy;                /* poll instead of waiting for calls */
+    size_t len_min, len_max;  /* numbered: frame bytes; stream: payload bytes; each drawn evenly */
+    size_t mss;               /* stream: largest segment; default: what fits 1500 bytes */
+    unsigned burst;           /* frames per turn; default 64 */
+    unsigned window;          /* frames under way per direction (stream: segments); 0: no limit */
+    uint64_t frames;          /* per sending end; 0: no end */
+    uint64_t read_max;        /* odd ends stop reading after so many frames; 0: they never stop */
+    uint64_t read_rate;       /* odd ends read at most so many frames per second; 0: no limit */
+    uint64_t second_features; /* of odd ends, where they differ; 0: they do not */
+    uint64_t seed;            /* of the drawn lengths */
+    unsigned first_number;    /* of the first end, for several exchanges at one switch; even */
 };
 
 struct exchange_end {
@@ -44,9 +45,10 @@ struct exchange_end {
     bool sends;
     bool verify;
     bool reads_slowly;
-    bool no_room;      /* its last turn ended with a full ring */
-    uint64_t sent;     /* frames offered to the switch */
-    uint64_t received; /* frames of the peer */
+    bool may_super, may_offload_csum; /* by its features */
+    bool no_room;                     /* its last turn ended with a full ring */
+    uint64_t sent;                    /* frames offered to the switch */
+    uint64_t received;                /* frames of the peer */
     uint64_t received_bytes;
     uint64_t given_up;  /* window units that were under way too long */
     unsigned next_pair; /* queue pair of the next burst */
