@@ -6,12 +6,13 @@
 #define CONVOY_BASE_LIMITS_H
 
 enum {
-    PORTS_MAX = 256,          /* ports of one switch, uplinks included */
-    PORT_NAME_BYTES_MAX = 32, /* a port's name with its terminating NUL */
-    PORT_QUEUE_PAIRS_MAX = 8, /* queue pairs of one port */
-    WORKERS_MAX = 8,          /* worker threads */
-    BURST_FRAMES_MAX = 64,    /* frames taken from one queue at a time */
-    CONVOY_FRAMES_MAX = 256,  /* frames that may wait for one destination queue, per worker */
+    PORTS_MAX = 256,              /* ports of one switch, uplinks included */
+    PORT_NAME_BYTES_MAX = 32,     /* a port's name with its terminating NUL */
+    PORT_QUEUE_PAIRS_MAX = 8,     /* queue pairs of one port */
+    WORKERS_MAX = 8,              /* worker threads */
+    BURST_BYTES_MAX = 256 * 1024, /* ... and their bytes: what delivering a burst may cost others */
+    BURST_FRAMES_MAX = 64,        /* frames taken from one queue at a time */
+    CONVOY_FRAMES_MAX = 256,      /* frames that may wait for one destination queue, per worker */
     FRAME_BYTES_MAX =
         65535 + 18, /* largest frame: a 64 KiB super-packet with Ethernet and one VLAN tag */
     FRAME_HEAD_BYTES_MAX =

@@ -26,6 +26,14 @@ void convoy_unload(struct convoy *convoy, unsigned count, uint64_t now_ns)
     convoy->opened_ns = now_ns;
 }
 
+bool convoy_has_source(const struct convoy *convoy, const struct port_queue *source)
+{
+    for (unsigned i = 0; i < convoy->count; i++)
+        if (convoy->frames[convoy->first + i]->source == source)
+            return true;
+    return false;
+}
+
 unsigned convoy_remove_source(struct convoy *convoy, const struct port_queue *source,
                               struct frame **ret_frames)
 {
@@ -33,7 +41,7 @@ unsigned convoy_remove_source(struct convoy *convoy, const struct port_queue *so
     unsigned kept = 0, removed = 0;
 
     for (unsigned i = 0; i < convoy->count; i++) {
-        if (frames[i]->source == source)
+        if (!source || frames[i]->source == source)
             ret_frames[removed++] = frames[i];
         else
             frames[kept++] = frames[i];

@@ -35,9 +35,12 @@ void convoy_load(struct convoy *convoy, struct frame *frame, uint64_t now_ns);
 /* The first `count` frames have left. */
 void convoy_unload(struct convoy *convoy, unsigned count, uint64_t now_ns);
 
+/* True when a frame of `source` is aboard. */
+bool convoy_has_source(const struct convoy *convoy, const struct port_queue *source);
+
 /*
- * Takes out every frame that came from `source`, keeping the order of the others; returns how many
- * were put into `ret_frames` (room for CONVOY_FRAMES_MAX).
+ * Takes out every frame that came from `source` (NULL: every frame), keeping the order of the
+ * others; returns how many were put into `ret_frames` (room for CONVOY_FRAMES_MAX).
  */
 unsigned convoy_remove_source(struct convoy *convoy, const struct port_queue *source,
                               struct frame **ret_frames);

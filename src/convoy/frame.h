@@ -19,18 +19,17 @@ struct port_queue;
 
 struct frame {
     struct frame_facts facts;
-    uint32_t len;               /* bytes of the whole frame, Ethernet header to end */
-    uint16_t head_len;          /* bytes of it in `head` */
-    uint16_t piece_count;       /* pieces behind the head */
-    struct port_queue *source;  /* who gets the buffer back */
-    uint64_t arrived_ns;        /* when it was taken from its source */
-    uint32_t source_slot;       /* the source's own name for the buffer */
-    uint16_t holders;           /* convoys that still hold it */
-    uint8_t drop;               /* enum drop_reason found before it was bridged */
+    uint32_t len;              /* bytes of the whole frame, Ethernet header to end */
+    uint16_t head_len;         /* bytes of it in `head` */
+    uint16_t piece_count;      /* pieces behind the head */
+    struct port_queue *source; /* who gets the buffer back */
+    uint8_t *private_bytes; /* buffer of the frame pool where pieces lie; NULL: with the sender */
+    uint32_t source_slot;   /* the source's own name for the buffer */
+    uint16_t holders;       /* convoys that still hold it */
+    uint8_t drop;           /* enum drop_reason found before it was bridged */
     struct virtio_net_hdr vnet; /* checked and rewritten by offload_check */
     uint8_t head[FRAME_HEAD_BYTES_MAX];
     struct iovec pieces[FRAME_PIECES_MAX + 2]; /* two spare: a segment may split one around a sum */
-    uint8_t *private_bytes; /* buffer of the frame pool where pieces lie, NULL: with their sender */
 } CV_CACHE_ALIGNED;
 
 /* `head` follows the virtio-net header directly, so that both can be copied at once. */

@@ -94,7 +94,6 @@ static void begin_frame(const struct frame *super, size_t head_len, struct frame
     frame->head_len = (uint16_t)head_len;
     frame->piece_count = 0;
     frame->source = NULL;
-    frame->arrived_ns = super->arrived_ns;
     frame->source_slot = 0;
     frame->holders = 0;
     frame->drop = super->drop;

@@ -6,10 +6,9 @@ struct reason_words {
     const char *text;
 };
 
-static const struct reason_words reason_words[] = {
-    {"none", "drop_none", "not dropped"},
+static const struct reason_words reason_words[] = {{"none", "drop_none", "not dropped"},
 #define DROP_REASON_WORDS(symbol, name, text) {name, "drop_" name, text},
-    DROP_REASONS(DROP_REASON_WORDS)
+                                                   DROP_REASONS(DROP_REASON_WORDS)
 #undef DROP_REASON_WORDS
 };
 

@@ -13,7 +13,7 @@
     X(LINK_LOCAL, "link_local", "addressed to the bridge itself (01:80:c2:00:00:0x)")              \
     X(SAME_PORT, "same_port", "the destination is behind the port it came from")                   \
     X(NO_DESTINATION, "no_destination", "no other port is up")                                     \
-    X(QUEUE_DISABLED, "queue_disabled", "sent on a queue that the guest's VMM has disabled")        \
+    X(QUEUE_DISABLED, "queue_disabled", "sent on a queue that the guest's VMM has disabled")       \
     X(NO_MEMORY, "no_memory", "no private memory free to take the frame")                          \
     /* counted at the port that the frame was going to */                                          \
     X(PORT_DOWN, "port_down", "no guest is connected, or it has not started its queue")            \

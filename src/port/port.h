@@ -30,8 +30,8 @@ struct port_facts {
 struct port_ops {
     /*
      * Data path. Takes at most `max` frames that have arrived, in order, from `pool` into
-     * ret_frames; returns how many. A frame that cannot be switched has `drop` set. Each frame is
-     * later given back exactly once.
+     * ret_frames, and stops when they have some BURST_BYTES_MAX bytes; returns how many. A frame
+     * that cannot be switched has `drop` set. Each frame is later given back exactly once.
      */
     unsigned (*receive)(struct port_queue *queue, struct frame_pool *pool,
                         struct frame **ret_frames, unsigned max);
@@ -90,6 +90,8 @@ struct port_queue {
     /* The worker's bookkeeping while the pair is attached. */
     unsigned outstanding; /* frames taken and not given back */
     bool is_polled;       /* looked at in every round; otherwise armed */
+    bool is_held_back;    /* it may have frames, but they must wait for others to come back */
+    uint64_t debt_bytes;  /* copies that its last frames have caused */
     bool is_dirty;        /* something was given back since the last settle */
     uint64_t active_ns;   /* when it last had a frame */
     unsigned stash_first; /* frames that a full port pushed back: stash[first .. count) */

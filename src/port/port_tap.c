@@ -169,8 +169,7 @@ static void tap_disarm_from(struct port_queue *queue)
     (void)queue;
 }
 
-/* --- control
- * --------------------------------------------------------------------------------------- */
+/* --- control --- */
 
 static void port_tap_read_facts(const struct port *base, struct port_facts *ret_facts)
 {

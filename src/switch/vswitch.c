@@ -35,8 +35,7 @@ const char *port_state_name(enum port_state state)
     return names[state];
 }
 
-/* --- what ports ask of the switch
- * -------------------------------------------------------------------- */
+/* --- what ports ask of the switch --- */
 
 static void call_all(struct vswitch *vswitch, bool (*step)(struct worker *, void *), void *context)
 {
@@ -71,8 +70,7 @@ static void host_attach(struct port_host *host, struct port *port)
         bridge_flush_port(vswitch->bridge, port->id);
 }
 
-/* --- the switch
- * -------------------------------------------------------------------------------------- */
+/* --- the switch --- */
 
 static int workers_start(struct vswitch *vswitch, const struct config *config, struct error *error)
 {
@@ -175,10 +173,11 @@ static void port_remove(struct vswitch *vswitch, struct port *port)
 
     if (port->is_attached)
         host_detach(&vswitch->host, port);
+    /* First of all nothing is sent to it any more, so that its counters end at nought. */
+    bridge_forget_port(vswitch->bridge, id);
     call_all(vswitch, worker_step_remove, port);
     vswitch->ports[id] = NULL;
     lanes_free(vswitch, id);
-    bridge_forget_port(vswitch->bridge, id);
     port->ops->free(port);
 }
 
@@ -198,8 +197,7 @@ void vswitch_free(struct vswitch *vswitch)
     free(vswitch);
 }
 
-/* --- ports
- * ------------------------------------------------------------------------------------------- */
+/* --- ports --- */
 
 static struct port *port_find(struct vswitch *vswitch, const char *name)
 {
@@ -327,8 +325,7 @@ int vswitch_static_mac_remove(struct vswitch *vswitch, mac_addr mac, struct erro
                : 0;
 }
 
-/* --- status
- * ------------------------------------------------------------------------------------------ */
+/* --- status --- */
 
 static void port_read_status(struct vswitch *vswitch, const struct port *port,
                              struct port_status *ret_status)

@@ -10,9 +10,6 @@
 #include "base/log.h"
 #include "switch/worker.h"
 
-/* How long a worker may take for one round before it is taken to hang. */
-#define TICK_NS UINT64_C(100000000)
-
 static bool is_asleep(const struct worker *worker)
 {
     return __atomic_load_n(&worker->is_asleep, __ATOMIC_SEQ_CST);
@@ -22,7 +19,7 @@ static void set_timer(struct watchdog *watchdog)
 {
     for (unsigned i = 0; i < watchdog->worker_count; i++)
         watchdog->rounds_seen[i] = __atomic_load_n(&watchdog->workers[i].rounds, __ATOMIC_RELAXED);
-    reactor_timer_set(watchdog->reactor, &watchdog->timer, clock_now_ns() + TICK_NS);
+    reactor_timer_set(watchdog->reactor, &watchdog->timer, clock_now_ns() + WORKER_HANG_NS);
 }
 
 static bool all_asleep(const struct watchdog *watchdog)
@@ -31,6 +28,11 @@ static bool all_asleep(const struct watchdog *watchdog)
         if (!is_asleep(&watchdog->workers[i]))
             return false;
     return true;
+}
+
+void watchdog_interrupt(const struct worker *worker)
+{
+    (void)pthread_kill(worker->thread, SIGUSR1);
 }
 
 static void tick(struct reactor_timer *timer)
@@ -42,7 +44,7 @@ static void tick(struct reactor_timer *timer)
         uint64_t rounds = __atomic_load_n(&worker->rounds, __ATOMIC_RELAXED);
 
         if (!is_asleep(worker) && rounds == watchdog->rounds_seen[i])
-            (void)pthread_kill(worker->thread, SIGUSR1);
+            watchdog_interrupt(worker);
     }
     __atomic_store_n(&watchdog->is_resting, true, __ATOMIC_SEQ_CST);
     /* A worker that woke up before it could see that we rest must be seen by us now. */

@@ -18,6 +18,9 @@
 
 struct worker;
 
+/* How long a worker may take for one round before it is taken to hang. */
+#define WORKER_HANG_NS UINT64_C(100000000)
+
 struct watchdog {
     struct reactor *reactor;
     struct reactor_watch watch; /* eventfd: a worker has woken up */
@@ -32,6 +35,9 @@ struct watchdog {
 int watchdog_init(struct watchdog *watchdog, struct reactor *reactor, struct worker *workers,
                   unsigned worker_count, struct error *error) CV_MUST_CHECK;
 void watchdog_uninit(struct watchdog *watchdog);
+
+/* Ends the system call that a worker may hang in; harmless when it does not. */
+void watchdog_interrupt(const struct worker *worker);
 
 /* Any worker, when it has slept. */
 void watchdog_notice(struct watchdog *watchdog);

@@ -15,10 +15,12 @@
 
 #include "wire/offload.h"
 
-/* --- 7 release
- * ------------------------------------------------------------------------------------- */
+/* Frames that are loaded before convoys depart: they should still be in the cache then. */
+enum { ROUND_FRAMES_MAX = 256 };
 
-static void mark_dirty(struct worker *worker, struct port_queue *queue)
+/* --- 7 release --- */
+
+void worker_mark_dirty(struct worker *worker, struct port_queue *queue)
 {
     if (queue->is_dirty || !queue->port->ops->settle)
         return;
@@ -38,7 +40,7 @@ void worker_release(struct worker *worker, struct frame *frame)
         return;
     source->port->ops->give_back(source, frame);
     source->outstanding--;
-    mark_dirty(worker, source);
+    worker_mark_dirty(worker, source);
     frame_pool_put(&worker->frames, frame);
 }
 
@@ -47,62 +49,60 @@ void worker_purge_lane(struct worker *worker, struct lane *lane, const struct po
 {
     struct frame *removed[CONVOY_FRAMES_MAX];
     const struct port_ops *ops = lane->queue->port->ops;
+    struct convoy *convoy = &lane->convoy;
     const struct frame *front;
     unsigned count;
 
-    if (lane->convoy.count == 0)
+    if (convoy->count == 0)
         return;
-    front = convoy_frames(&lane->convoy)[0];
-    count = convoy_remove_source(&lane->convoy, source, removed);
+    front = convoy_frames(convoy)[0];
+    count = convoy_remove_source(convoy, source, removed);
     counter_add(&lane->outlet->counters.drops[reason], count);
-    if (count > 0 && removed[0] == front && ops->forget_front && lane->queue->worker == worker->id)
-        ops->forget_front(lane->queue);
+    if (count > 0 && removed[0] == front) {
+        if (ops->forget_front && lane->queue->worker == worker->id)
+            ops->forget_front(lane->queue);
+        /* The guest's patience with the next frame starts anew. */
+        if (convoy->blocked_since_ns)
+            convoy->blocked_since_ns = convoy->count > 0 ? worker->now_ns : 0;
+    }
     for (unsigned i = 0; i < count; i++)
         worker_release(worker, removed[i]);
 }
 
 /*
- * Buffers go back in order, so frames that wait for a slow guest hold back those behind them that
- * have long reached others. When that is too many, the sender's frames for slow guests are dropped.
+ * Buffers go back in order, so frames that wait for one guest hold back those behind them that have
+ * long reached others. When that is too many, frames that are only held depart, and frames that
+ * wait for a slow guest are dropped, unless that guest's port is to push back its senders.
  */
 static void unblock_source(struct worker *worker, const struct port_queue *source)
 {
-    for (unsigned i = 0; i < worker->open_count; i++)
-        if (worker->open[i]->convoy.blocked_since_ns)
-            worker_purge_lane(worker, worker->open[i], source, DROP_QUEUE_FULL);
+    for (unsigned i = 0; i < worker->open_count; i++) {
+        struct lane *lane = worker->open[i];
+
+        if (lane->queue->worker != worker->id || !convoy_has_source(&lane->convoy, source))
+            continue;
+        worker_depart(worker, lane);
+        if (lane->convoy.blocked_since_ns && lane->outlet->full != FULL_PUSH_BACK)
+            worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
+    }
 }
 
 void worker_settle(struct worker *worker)
 {
+    /* The list may grow while we walk it: unblocking one source gives back frames of others. */
     for (unsigned i = 0; i < worker->dirty_count; i++) {
         struct port_queue *queue = worker->dirty[i];
 
+        queue->is_dirty = false;
         if (CV_UNLIKELY(!queue->port->ops->settle(queue))) {
             unblock_source(worker, queue);
             (void)queue->port->ops->settle(queue);
         }
-        queue->is_dirty = false;
     }
     worker->dirty_count = 0;
 }
 
-/* --- 6 deliver
- * ------------------------------------------------------------------------------------- */
-
-void worker_drop_lane(struct worker *worker, struct lane *lane, enum drop_reason reason)
-{
-    struct convoy *convoy = &lane->convoy;
-    struct frame **frames = convoy_frames(convoy);
-    const struct port_ops *ops = lane->outlet->port->ops;
-
-    counter_add(&lane->outlet->counters.drops[reason], convoy->count);
-    for (unsigned i = 0; i < convoy->count; i++)
-        worker_release(worker, frames[i]);
-    convoy_unload(convoy, convoy->count, worker->now_ns);
-    convoy->blocked_since_ns = 0;
-    if (ops->forget_front && lane->queue->worker == worker->id)
-        ops->forget_front(lane->queue);
-}
+/* --- 6 deliver --- */
 
 /* The guest has no buffers for the first frame. It is given STALL_NS; after that nothing waits for
  * it. */
@@ -115,7 +115,7 @@ static void lane_blocked(struct worker *worker, struct lane *lane)
     if (!lane->is_stalled && worker->now_ns - convoy->blocked_since_ns < STALL_NS)
         return;
     lane->is_stalled = true;
-    worker_drop_lane(worker, lane, DROP_STALLED);
+    worker_purge_lane(worker, lane, NULL, DROP_STALLED);
 }
 
 static unsigned lane_deliver(struct lane *lane)
@@ -153,17 +153,23 @@ void worker_depart(struct worker *worker, struct lane *lane)
     }
 }
 
-/* --- 5 due
- * ----------------------------------------------------------------------------------------- */
+/* --- 5 due --- */
 
-/* When the lane must be looked at again: its convoy departs, or its patience with the guest ends.
- */
+/* Private buffers are a stock that all ports share. */
+static bool buffers_are_short(const struct worker *worker)
+{
+    return worker->frames.buffer_count < FRAME_BUFFERS_MAX / 2;
+}
+
+/* When the lane must be looked at again: its convoy departs, or patience with the guest ends. */
 static uint64_t lane_due_ns(const struct worker *worker, const struct lane *lane)
 {
     const struct convoy *convoy = &lane->convoy;
 
     if (convoy->blocked_since_ns)
         return convoy->blocked_since_ns + STALL_NS;
+    if (CV_UNLIKELY(buffers_are_short(worker)))
+        return HOLD_NOW;
     /* Another worker's lane holds frames for it; here they only gather for the length of a burst.
      */
     if (lane->queue->worker != worker->id)
@@ -177,6 +183,7 @@ static bool depart_due(struct worker *worker)
     unsigned kept = 0;
     bool moved = false;
 
+    worker->loaded_count = 0;
     worker->next_due_ns = UINT64_MAX;
     for (unsigned i = 0; i < worker->open_count; i++) {
         struct lane *lane = worker->open[i];
@@ -199,16 +206,14 @@ static bool depart_due(struct worker *worker)
     return moved;
 }
 
-/* --- 4 load
- * ---------------------------------------------------------------------------------------- */
+/* --- 4 load --- */
 
-/* Payload in private memory is a shared stock: while it is short, such frames do not wait for slow
- * guests. */
+/* While private buffers are short, frames that occupy one do not wait for slow guests. */
 static bool may_wait(const struct worker *worker, const struct lane *lane,
                      const struct frame *frame)
 {
     return !lane->convoy.blocked_since_ns || !frame->private_bytes ||
-           worker->frames.buffer_count > FRAME_BUFFERS_MAX / 2;
+           frame->source->worker != worker->id || !buffers_are_short(worker);
 }
 
 void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
@@ -223,10 +228,16 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
         return;
     }
     convoy_load(convoy, frame, worker->now_ns);
+    worker->loaded_count++;
+    if (CV_LIKELY(frame->source->worker == worker->id))
+        frame->source->debt_bytes += frame->len;
     if (!lane->is_open) {
         lane->is_open = true;
         worker->open[worker->open_count++] = lane;
     }
+    /* K frames are a convoy: it does not grow further while the burst goes on. */
+    if (lane->outlet->hold.mode == HOLD_FIXED && convoy->count >= lane->outlet->hold.packets_max)
+        worker_depart(worker, lane);
 }
 
 /* Which queue of the port: always the same for the frames of one flow. */
@@ -240,8 +251,7 @@ static bool outlet_takes(const struct outlet *outlet)
     return outlet->state == OUTLET_UP || (outlet->state == OUTLET_PAUSED && outlet->open_count > 0);
 }
 
-/* --- 3 bridge
- * -------------------------------------------------------------------------------------- */
+/* --- 3 bridge --- */
 
 static void frame_drop(struct worker *worker, struct frame *frame, enum drop_reason reason,
                        struct outlet *at)
@@ -312,8 +322,7 @@ static bool switch_frame(struct worker *worker, struct frame *frame)
     return true;
 }
 
-/* --- 2 parse
- * --------------------------------------------------------------------------------------- */
+/* --- 2 parse --- */
 
 static void parse(struct frame *frame)
 {
@@ -326,8 +335,7 @@ static void parse(struct frame *frame)
         frame->drop = DROP_BAD_OFFLOAD;
 }
 
-/* --- 1 receive
- * ------------------------------------------------------------------------------------- */
+/* --- 1 receive --- */
 
 /* Frames that a full port pushed back come before new ones. True: all of them could be moved. */
 static bool serve_stash(struct worker *worker, struct port_queue *queue)
@@ -352,15 +360,39 @@ static void count_burst(struct port_queue *queue, struct frame *const *frames, u
     counter_add(&queue->counters->from_bytes, bytes);
 }
 
-/* Takes a burst from a queue and switches it. True: there was one. */
+/*
+ * How many frames may be taken from a queue. None while it pays for copies that its last frames
+ * have caused beyond a burst's worth (a flooded super-packet is copied to every port), and never
+ * more than an equal share of the frames that are left, so that no sender takes the last ones.
+ */
+static unsigned burst_limit(const struct worker *worker, struct port_queue *queue)
+{
+    unsigned left = frame_pool_left(&worker->frames);
+
+    if (CV_UNLIKELY(queue->debt_bytes > BURST_BYTES_MAX)) {
+        queue->debt_bytes -= BURST_BYTES_MAX;
+        return 0;
+    }
+    queue->debt_bytes = 0;
+    queue->is_held_back = left <= queue->outstanding;
+    return queue->is_held_back ? 0 : CV_MIN(left - queue->outstanding, (unsigned)BURST_FRAMES_MAX);
+}
+
+/* Takes a burst from a queue and switches it. True: there was one, or there may be one next time.
+ */
 static bool serve_queue(struct worker *worker, struct port_queue *queue)
 {
     struct frame *frames[BURST_FRAMES_MAX];
     unsigned count;
 
-    if (CV_UNLIKELY(queue->stash_count > 0) && !serve_stash(worker, queue))
+    if (CV_UNLIKELY(queue->stash_count > 0) && !serve_stash(worker, queue)) {
+        queue->is_held_back = true;
         return false;
-    count = queue->port->ops->receive(queue, &worker->frames, frames, BURST_FRAMES_MAX);
+    }
+    count = burst_limit(worker, queue);
+    if (CV_UNLIKELY(count == 0))
+        return !queue->is_held_back;
+    count = queue->port->ops->receive(queue, &worker->frames, frames, count);
     if (count == 0)
         return false;
     queue->active_ns = worker->now_ns;
@@ -368,7 +400,6 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
     count_burst(queue, frames, count);
     for (unsigned i = 0; i < count; i++) {
         frames[i]->holders = 1;
-        frames[i]->arrived_ns = worker->now_ns;
         parse(frames[i]);
         if (CV_UNLIKELY(queue->stash_count > 0) || CV_UNLIKELY(!switch_frame(worker, frames[i])))
             queue->stash[queue->stash_count++] = frames[i];
@@ -380,8 +411,11 @@ bool worker_round(struct worker *worker)
 {
     bool moved = false;
 
-    for (unsigned i = 0; i < worker->polled_count; i++)
+    for (unsigned i = 0; i < worker->polled_count; i++) {
         moved |= serve_queue(worker, worker->polled[i]);
+        if (worker->loaded_count >= ROUND_FRAMES_MAX)
+            moved |= depart_due(worker);
+    }
     moved |= worker_take_handed_over(worker);
     moved |= depart_due(worker);
     worker_settle(worker);

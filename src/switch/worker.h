@@ -22,7 +22,7 @@
 
 enum {
     LANES_MAX = PORTS_MAX * PORT_QUEUE_PAIRS_MAX,
-    EXCHANGE_FRAMES_MAX = 4096, /* frames of one worker that another has in hand */
+    EXCHANGE_FRAMES_MAX = WORKER_FRAMES_MAX, /* frames of one worker that another has in hand */
 };
 
 struct outlet;
@@ -85,6 +85,7 @@ struct worker {
     struct port_queue *polled[LANES_MAX]; /* queues that are looked at in every round */
     unsigned dirty_count;
     struct port_queue *dirty[LANES_MAX]; /* queues that have something to settle */
+    unsigned loaded_count;               /* frames loaded since convoys last departed */
     unsigned open_count;
     struct lane *open[LANES_MAX]; /* lanes whose convoys are not empty */
     uint64_t next_due_ns;         /* when the next convoy departs or is given up */
@@ -114,11 +115,11 @@ void worker_release(struct worker *worker, struct frame *frame);
 void worker_load(struct worker *worker, struct lane *lane, struct frame *frame);
 /* Sends off what can leave now. */
 void worker_depart(struct worker *worker, struct lane *lane);
-/* Ends every frame in the lane, counted under `reason`. */
-void worker_drop_lane(struct worker *worker, struct lane *lane, enum drop_reason reason);
-/* Ends the lane's frames that came from `source`, counted under `reason`. */
+/* Ends the lane's frames that came from `source` (NULL: all), counted under `reason`. */
 void worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
                        enum drop_reason reason);
+/* The queue has something to settle. */
+void worker_mark_dirty(struct worker *worker, struct port_queue *queue);
 /* Publishes what was given back to sources in this round. */
 void worker_settle(struct worker *worker);
 

@@ -14,8 +14,7 @@
 #include "switch/vswitch.h"
 #include "switch/worker.h"
 
-/* --- the thread
- * -------------------------------------------------------------------------------------- */
+/* --- the thread --- */
 
 static void run_command(struct worker *worker)
 {
@@ -112,6 +111,17 @@ void worker_stop(struct worker *worker)
     worker->is_running = false;
 }
 
+/* False: the time has come first. */
+static bool wait_until(sem_t *semaphore, uint64_t due_ns)
+{
+    struct timespec due = {(time_t)(due_ns / 1000000000), (long)(due_ns % 1000000000)};
+
+    while (sem_clockwait(semaphore, CLOCK_MONOTONIC, &due) < 0)
+        if (errno == ETIMEDOUT)
+            return false;
+    return true;
+}
+
 void worker_call(struct worker *worker, bool (*step)(struct worker *worker, void *context),
                  void *context)
 {
@@ -120,13 +130,13 @@ void worker_call(struct worker *worker, bool (*step)(struct worker *worker, void
     sem_init(&command.done, 0, 0);
     __atomic_store_n(&worker->command, &command, __ATOMIC_SEQ_CST);
     worker_wake(worker);
-    while (sem_wait(&command.done) < 0 && errno == EINTR)
-        ;
+    /* The watchdog cannot run while we wait here: we stand in for it. */
+    while (!wait_until(&command.done, clock_now_ns() + WORKER_HANG_NS))
+        watchdog_interrupt(worker);
     sem_destroy(&command.done);
 }
 
-/* --- stopping a port
- * --------------------------------------------------------------------------------- */
+/* --- stopping a port --- */
 
 static bool is_ours(const struct worker *worker, const struct port_queue *queue)
 {
@@ -174,18 +184,23 @@ bool worker_step_pause(struct worker *worker, void *context)
     return true;
 }
 
+/* Frames of the queue leave the lane: delivered if that can be now, else dropped. */
+static void clear_source(struct worker *worker, struct lane *lane, const struct port_queue *source)
+{
+    if (!convoy_has_source(&lane->convoy, source))
+        return;
+    worker_depart(worker, lane);
+    worker_purge_lane(worker, lane, source, DROP_SENDER_GONE);
+}
+
 bool worker_step_purge(struct worker *worker, void *context)
 {
     struct port *port = context;
 
     (void)worker_take_handed_over(worker);
-    for (unsigned i = 0; i < worker->open_count; i++) {
-        struct lane *lane = worker->open[i];
-
-        worker_depart(worker, lane);
+    for (unsigned i = 0; i < worker->open_count; i++)
         for (unsigned q = 0; q < port->queue_count; q++)
-            worker_purge_lane(worker, lane, port->queues[q], DROP_SENDER_GONE);
-    }
+            clear_source(worker, worker->open[i], port->queues[q]);
     worker_settle(worker);
     worker_publish_handed_back(worker);
     return true;
@@ -204,8 +219,7 @@ bool worker_step_settled(struct worker *worker, void *context)
     return true;
 }
 
-/* --- starting a port
- * --------------------------------------------------------------------------------- */
+/* --- starting a port --- */
 
 /*
  * Ends what waits for queues of the port: all of them, or those that cannot be delivered to. The
@@ -219,7 +233,7 @@ static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
         if (!lane)
             continue;
         if (lane->convoy.count > 0 && (all || !lane->queue->can_deliver))
-            worker_drop_lane(worker, lane, DROP_PORT_DOWN);
+            worker_purge_lane(worker, lane, NULL, DROP_PORT_DOWN);
         lane->is_stalled = false;
         lane->convoy.blocked_since_ns = 0;
     }
@@ -245,6 +259,7 @@ bool worker_step_attach(struct worker *worker, void *context)
             continue;
         queue->counters = &outlet->counters;
         worker_watch_queue(worker, queue);
+        worker_mark_dirty(worker, queue);
         if (!queue->waits_for_kick)
             worker_poll_queue(worker, queue);
     }

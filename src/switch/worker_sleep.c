@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -55,8 +56,19 @@ static void watch(struct worker *worker, struct port_queue *queue, int fd, unsig
                     strerror(errno));
 }
 
+/* A watch reports at once what the eventfd counted before, which nobody ever reads. */
+static void forget_kicks(const struct port_queue *queue)
+{
+    uint64_t count;
+    struct iovec place = {&count, sizeof(count)};
+
+    (void)!preadv2(queue->wake_from_fd, &place, 1, -1, RWF_NOWAIT);
+}
+
 void worker_watch_queue(struct worker *worker, struct port_queue *queue)
 {
+    if (queue->waits_for_kick)
+        forget_kicks(queue);
     if (queue->can_receive)
         watch(worker, queue, queue->wake_from_fd, WAKE_FROM);
     if (queue->can_deliver)
@@ -107,14 +119,6 @@ static void look(struct worker *worker, const struct timespec *timeout)
         woken(worker, &events[i]);
 }
 
-void worker_glance(struct worker *worker)
-{
-    static const struct timespec no_time;
-
-    if (worker->now_ns - worker->looked_ns >= GLANCE_NS)
-        look(worker, &no_time);
-}
-
 /* Arms what was idle for long. True: something is still worth polling. */
 static bool arm_idle_queues(struct worker *worker)
 {
@@ -124,8 +128,8 @@ static bool arm_idle_queues(struct worker *worker)
     for (unsigned i = 0; i < worker->polled_count; i++) {
         struct port_queue *queue = worker->polled[i];
 
-        if (queue->stash_count > 0) {
-            /* Its frames wait for another port, whose kick or patience ends the sleep. */
+        if (queue->is_held_back) {
+            /* What it waits for is with other ports, whose kicks or patience end the sleep. */
             worker->polled[kept++] = queue;
             continue;
         }
@@ -141,6 +145,22 @@ static bool arm_idle_queues(struct worker *worker)
     }
     worker->polled_count = kept;
     return is_polling;
+}
+
+static void glance(struct worker *worker)
+{
+    static const struct timespec no_time;
+
+    look(worker, &no_time);
+}
+
+void worker_glance(struct worker *worker)
+{
+    if (worker->now_ns - worker->looked_ns < GLANCE_NS)
+        return;
+    /* Beside busy queues idle ones must not be polled for ever. */
+    (void)arm_idle_queues(worker);
+    glance(worker);
 }
 
 /* Asks guests that are short of buffers for a kick. True: one has posted some meanwhile. */
@@ -159,10 +179,12 @@ static bool arm_blocked_lanes(struct worker *worker)
 
 static void sleep_until(struct worker *worker, uint64_t due_ns)
 {
-    uint64_t left_ns = due_ns > worker->now_ns ? due_ns - worker->now_ns : 0;
+    uint64_t now_ns = clock_now_ns(); /* the round has taken its time */
+    uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
     struct timespec timeout = {(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
 
     __atomic_store_n(&worker->is_asleep, true, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     /* Whoever asked before it could see that we sleep must be seen by us now. */
     if (!__atomic_load_n(&worker->command, __ATOMIC_SEQ_CST) && !worker_has_handed_over(worker)) {
         counter_add(&worker->sleeps, 1);
@@ -175,7 +197,8 @@ static void sleep_until(struct worker *worker, uint64_t due_ns)
 void worker_rest(struct worker *worker)
 {
     if (arm_idle_queues(worker) || arm_blocked_lanes(worker)) {
-        worker_glance(worker);
+        if (worker->now_ns - worker->looked_ns >= GLANCE_NS)
+            glance(worker);
         return;
     }
     sleep_until(worker, worker->next_due_ns);

@@ -14,17 +14,17 @@ typedef uint64_t mac_addr;
 #define MAC_MULTICAST_BIT UINT64_C(0x010000000000)
 
 enum frame_flags {
-    FRAME_MALFORMED = 1 << 0,  /* not even an Ethernet header, a VLAN tag cut short, or a source address
-                                  that is multicast: the other flags are void */
-    FRAME_VLAN = 1 << 1,       /* at least one VLAN tag; vlan_tci is the outer one */
-    FRAME_IPV4 = 1 << 2,       /* l3_offset points to a well-formed IPv4 header */
-    FRAME_IPV6 = 1 << 3,       /* l3_offset points to an IPv6 header; extensions were walked */
-    FRAME_FRAGMENT = 1 << 4,   /* an IP fragment: no transport facts */
-    FRAME_TCP = 1 << 5,        /* l4_offset points to a whole TCP header with its options */
-    FRAME_UDP = 1 << 6,        /* l4_offset points to a whole UDP header */
-    FRAME_EXPRESS = 1 << 7,    /* never waits for company: ARP, ND, DHCP, ICMP, TCP SYN/FIN/RST, TCP
-                                  PSH, DSCP EF or CS6 */
-    FRAME_TRAILER = 1 << 8,    /* bytes follow the IP packet's end: Ethernet padding */
+    FRAME_MALFORMED = 1 << 0, /* not even an Ethernet header, a VLAN tag cut short, or a source
+                                 address that is multicast: the other flags are void */
+    FRAME_VLAN = 1 << 1,      /* at least one VLAN tag; vlan_tci is the outer one */
+    FRAME_IPV4 = 1 << 2,      /* l3_offset points to a well-formed IPv4 header */
+    FRAME_IPV6 = 1 << 3,      /* l3_offset points to an IPv6 header; extensions were walked */
+    FRAME_FRAGMENT = 1 << 4,  /* an IP fragment: no transport facts */
+    FRAME_TCP = 1 << 5,       /* l4_offset points to a whole TCP header with its options */
+    FRAME_UDP = 1 << 6,       /* l4_offset points to a whole UDP header */
+    FRAME_EXPRESS = 1 << 7,   /* never waits for company: ARP, ND, DHCP, ICMP, TCP SYN/FIN/RST, TCP
+                                 PSH, DSCP EF or CS6 */
+    FRAME_TRAILER = 1 << 8,   /* bytes follow the IP packet's end: Ethernet padding */
 };
 
 struct frame_facts {
