@@ -201,7 +201,8 @@ pings() {
 # --- a script's frame -----------------------------------------------------------------------------
 
 # Begins a test: it is skipped where we are not root or a program is missing, and goes on in a
-# network namespace of its own, so that names and addresses are free.
+# network namespace of its own, so that names and addresses are free. A script may define
+# test_prepare for what needs the host's network before that.
 test_begin() { # PROGRAM...
     local program
     if ((EUID != 0)); then
@@ -215,6 +216,7 @@ test_begin() { # PROGRAM...
         fi
     done
     if [[ ${TEST_IN_NAMESPACE:-} != "$0" ]]; then
+        if declare -F test_prepare >/dev/null; then test_prepare; fi
         TEST_IN_NAMESPACE=$0 exec unshare --net "$0"
     fi
     : "${CONVOYD:?must be the path of convoyd}" "${CONVOY:?must be the path of convoy}"
