@@ -185,12 +185,16 @@ bool virtq_kicks_enable(struct virtq *virtq)
         __atomic_store_n(virtq_avail_event(virtq), virtq->avail_seen, __ATOMIC_RELAXED);
     else
         __atomic_store_n(&virtq->used->flags, 0, __ATOMIC_RELAXED);
+    virtq->kicks_disabled = false;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return __atomic_load_n(&virtq->avail->idx, __ATOMIC_ACQUIRE) != virtq->avail_seen;
 }
 
 void virtq_kicks_disable(struct virtq *virtq)
 {
+    if (virtq->kicks_disabled)
+        return;
+    virtq->kicks_disabled = true;
     if (!virtq->event_idx)
         __atomic_store_n(&virtq->used->flags, VIRTQ_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
 }

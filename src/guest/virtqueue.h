@@ -65,6 +65,7 @@ struct virtq {
     uint16_t published_used; /* used index as the driver sees it */
     bool event_idx;          /* VIRTIO_RING_F_EVENT_IDX agreed */
     bool indirect;           /* VIRTIO_RING_F_INDIRECT_DESC agreed */
+    bool kicks_disabled;     /* the driver has been told that it need not kick */
     int call_fd;             /* eventfd, -1: the guest polls; the session's */
 };
 

@@ -12,6 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The shortest frame of common traffic: Ethernet's least without its checksum. */
+enum { SHORT_HEAD_BYTES = 60 };
+
+/* Every further piece of a chain costs about as much as copying so many bytes. */
+enum { PIECE_COST_BYTES = 512 };
+
 /* Chains in more than one piece are walked into this; too large for the stack of a burst. */
 static _Thread_local struct virtq_chain scratch_chain;
 
@@ -70,8 +76,12 @@ static void frame_load_single(struct frame *frame, const struct vhost_queue *que
     if (!frame_set_len(frame, queue, piece->iov_len))
         return;
     frame->head_len = (uint16_t)CV_MIN(frame->len, (uint32_t)FRAME_HEAD_BYTES_MAX);
-    if (CV_LIKELY(queue->hdr_bytes == VNET_HDR_BYTES)) {
-        snapshot(&frame->vnet, bytes, VNET_HDR_BYTES + frame->head_len);
+    if (CV_LIKELY(queue->hdr_bytes == VNET_HDR_BYTES && frame->head_len >= SHORT_HEAD_BYTES)) {
+        /* A length that the compiler knows is copied without a call. */
+        snapshot(&frame->vnet, bytes, VNET_HDR_BYTES + SHORT_HEAD_BYTES);
+        if (frame->head_len > SHORT_HEAD_BYTES)
+            snapshot(frame->head + SHORT_HEAD_BYTES, bytes + VNET_HDR_BYTES + SHORT_HEAD_BYTES,
+                     frame->head_len - SHORT_HEAD_BYTES);
     } else {
         snapshot(&frame->vnet, bytes, queue->hdr_bytes);
         snapshot(frame->head, bytes + queue->hdr_bytes, frame->head_len);
@@ -180,6 +190,7 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
     struct iovec pieces[BURST_FRAMES_MAX];
     enum guest_fault fault = GUEST_FAULT_NONE;
     unsigned available, count, taken;
+    uint64_t cost_bytes = 0;
 
     if (CV_UNLIKELY(vhost_queue_has_failed(queue) || vhost_queue_lost_memory(queue)))
         return 0;
@@ -202,13 +213,18 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
         else
             pieces[i].iov_base = NULL;
     }
-    for (taken = 0; taken < count; taken++) {
+    for (taken = 0; taken < count && cost_bytes < BURST_BYTES_MAX; taken++) {
         struct frame *frame = ret_frames[taken];
 
-        if (CV_LIKELY(pieces[taken].iov_base && pieces[taken].iov_len >= queue->hdr_bytes))
+        if (CV_LIKELY(pieces[taken].iov_base && pieces[taken].iov_len >= queue->hdr_bytes)) {
             frame_load_single(frame, queue, &pieces[taken]);
-        else if ((fault = frame_take_chain(queue, heads[taken], pool, frame)))
-            break;
+        } else {
+            fault = frame_take_chain(queue, heads[taken], pool, frame);
+            if (fault)
+                break;
+            cost_bytes += (uint64_t)scratch_chain.count * PIECE_COST_BYTES;
+        }
+        cost_bytes += frame->len;
         outstanding_add(queue, heads[taken], frame);
         if (CV_UNLIKELY(queue->discard))
             frame->drop = DROP_QUEUE_DISABLED;
@@ -238,10 +254,14 @@ bool vhost_settle(struct port_queue *base)
         virtq_use(&queue->from_guest, queue->outstanding[queue->oldest++ & mask].head, 0);
         queue->done_count--;
     }
-    if (virtq_publish(&queue->from_guest)) {
-        counter_add(&base->counters->from_calls, 1);
-        if (CV_UNLIKELY(!virtq_call(&queue->from_guest)))
-            vhost_queue_fail(queue, GUEST_FAULT_CALL_BLOCKED);
+    if (virtq_publish(&queue->from_guest))
+        vhost_queue_call(queue, &queue->from_guest, &base->counters->from_calls);
+    if (CV_UNLIKELY(queue->owes_calls)) {
+        queue->owes_calls = false;
+        if (base->can_receive)
+            vhost_queue_call(queue, &queue->from_guest, &base->counters->from_calls);
+        if (base->can_deliver)
+            vhost_queue_call(queue, &queue->to_guest, &base->counters->to_calls);
     }
     return queue->done_count <= queue->from_guest.size / 4;
 }

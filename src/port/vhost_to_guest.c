@@ -82,8 +82,9 @@ static void frame_copy(uint8_t *to, const struct frame *frame, const struct virt
 }
 
 /*
- * Collects buffers that hold `bytes`. NO_ROOM: the guest has not posted enough; TOO_BIG: it never
- * will, since the whole ring is posted, or a single buffer must do and does not.
+ * Collects buffers that hold `bytes`. NO_ROOM: the guest has not posted enough. TOO_BIG: a single
+ * buffer must do and does not; or half the ring is posted and does not, and drivers such as Linux's
+ * post more only when more than half of it is used.
  */
 static enum outcome buffers_gather(struct vhost_queue *queue, uint64_t bytes)
 {
@@ -103,8 +104,7 @@ static enum outcome buffers_gather(struct vhost_queue *queue, uint64_t bytes)
         if (!fault && i == 0 && gathered.pieces.len < queue->hdr_bytes)
             fault = GUEST_FAULT_BUFFER_SHORT;
         if (fault == GUEST_FAULT_CHAIN_LENGTH && i > 0)
-            return OUTCOME_TOO_BIG; /* the buffers are well-formed, there are only too many pieces
-                                     */
+            return OUTCOME_TOO_BIG; /* well-formed, but too small to be of use */
         gathered.lens[i] = (uint32_t)CV_MIN(gathered.pieces.len - len_before, UINT32_MAX);
         gathered.chain_count++;
     }
@@ -114,20 +114,34 @@ static enum outcome buffers_gather(struct vhost_queue *queue, uint64_t bytes)
     }
     if (gathered.pieces.len >= bytes)
         return OUTCOME_DELIVERED;
-    return available == virtq->size || (available > 0 && !queue->mergeable) ? OUTCOME_TOO_BIG
-                                                                            : OUTCOME_NO_ROOM;
+    return available > virtq->size / 2 || (available > 0 && !queue->mergeable) ? OUTCOME_TOO_BIG
+                                                                               : OUTCOME_NO_ROOM;
+}
+
+/* True when a frame no larger was too big, and the guest has posted nothing since. */
+static bool still_too_big(const struct vhost_queue *queue, const struct frame *frame)
+{
+    return queue->too_big_len && frame->len >= queue->too_big_len &&
+           queue->too_big_avail_seen ==
+               __atomic_load_n(&queue->to_guest.avail->idx, __ATOMIC_RELAXED);
 }
 
 /* Delivers a frame that the guest takes as it is, into whatever buffers there are. */
 static enum outcome deliver_gather(struct vhost_queue *queue, const struct frame *frame)
 {
     uint64_t left = queue->hdr_bytes + frame->len;
-    enum outcome outcome = buffers_gather(queue, left);
+    enum outcome outcome =
+        still_too_big(queue, frame) ? OUTCOME_TOO_BIG : buffers_gather(queue, left);
     struct chain_writer writer = {gathered.pieces.pieces, 0};
     struct virtio_net_hdr hdr;
 
+    if (outcome == OUTCOME_TOO_BIG) {
+        queue->too_big_len = frame->len;
+        queue->too_big_avail_seen = queue->to_guest.avail_seen;
+    }
     if (outcome != OUTCOME_DELIVERED)
         return outcome;
+    queue->too_big_len = 0; /* with fewer buffers left it may be worth waiting for more */
     hdr = hdr_for_guest(queue, frame, gathered.chain_count);
     chain_write(&writer, &hdr, queue->hdr_bytes);
     frame_write(&writer, frame);
@@ -246,11 +260,8 @@ static void announce(struct vhost_queue *queue, bool notify_always)
     if (!has_news)
         return;
     counter_add(&queue->base.counters->to_convoys, 1);
-    if (virtq_publish(virtq) || notify_always) {
-        counter_add(&queue->base.counters->to_calls, 1);
-        if (CV_UNLIKELY(!virtq_call(virtq)))
-            vhost_queue_fail(queue, GUEST_FAULT_CALL_BLOCKED);
-    }
+    if (virtq_publish(virtq) || notify_always)
+        vhost_queue_call(queue, virtq, &queue->base.counters->to_calls);
 }
 
 unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, unsigned count,
@@ -262,10 +273,8 @@ unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, uns
     if (CV_UNLIKELY(vhost_queue_has_failed(queue) || vhost_queue_lost_memory(queue) ||
                     still_short(queue)))
         return 0;
-    if (CV_UNLIKELY(queue->is_short)) {
-        queue->is_short = false;
-        virtq_kicks_disable(&queue->to_guest);
-    }
+    queue->is_short = false;
+    virtq_kicks_disable(&queue->to_guest);
     while (done < count && !vhost_queue_has_failed(queue)) {
         enum outcome outcome;
         unsigned group = queue->is_cutting ? 0 : deliver_group(queue, frames + done, count - done);

@@ -259,6 +259,7 @@ bool worker_step_attach(struct worker *worker, void *context)
             continue;
         queue->counters = &outlet->counters;
         worker_watch_queue(worker, queue);
+        /* Whatever the guest is owed from before, it gets now: reset_lanes settles. */
         worker_mark_dirty(worker, queue);
         if (!queue->waits_for_kick)
             worker_poll_queue(worker, queue);

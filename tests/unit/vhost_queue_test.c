@@ -486,6 +486,7 @@ static void calls_are_wished_or_forced(void **state)
 {
     (void)state;
     start(&(struct queue_bed_options){0});
+    bed.queue.to_guest.call_fd = eventfd(0, EFD_NONBLOCK);
     bed.receiveq.avail->flags = VIRTQ_AVAIL_F_NO_INTERRUPT;
     make_frame(60, 1);
     queue_bed_post(&bed, 2048, 0);
@@ -495,6 +496,7 @@ static void calls_are_wished_or_forced(void **state)
     frames[0] = view(192, 0, (struct virtio_net_hdr){0});
     assert_int_equal(vhost_deliver(&bed.queue.base, frames, 1, true), 1);
     assert_int_equal(bed.counters.to_calls, 1);
+    close(bed.queue.to_guest.call_fd);
 }
 
 /* C9: buffers that hold less than a header stop the port; never an underflow. */
@@ -552,9 +554,9 @@ static void frames_that_are_too_big(void **state)
     assert_int_equal(bed.counters.to_packets, 1);
     queue_bed_uninit(&bed);
 
-    /* mergeable: only a full ring says that it will never be enough */
+    /* mergeable: half a ring that is not enough never will be, for drivers that refill at half */
     start(&(struct queue_bed_options){.size = 8, .mergeable = true});
-    for (unsigned i = 0; i < 7; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         queue_bed_post(&bed, 100, 0);
         assert_int_equal(deliver(view(192, 0, (struct virtio_net_hdr){0})), 0);
     }
