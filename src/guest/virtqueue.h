@@ -168,7 +168,7 @@ static inline bool virtq_walk_single(const struct virtq *virtq, uint16_t guest_h
                                      struct iovec *ret_piece)
 {
     struct virtq_desc desc;
-    uint64_t run_len;
+    uint64_t run_len = 0;
 
     if (CV_UNLIKELY(guest_head >= virtq->size))
         return false;
