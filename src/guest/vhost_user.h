@@ -32,7 +32,6 @@ struct vhost_user_vring {
     uint16_t base; /* next available index to take; kept up to date by the owner's pause */
     int kick_fd;   /* eventfd, non-blocking; -1: none */
     int call_fd;   /* eventfd, pipe or socket, non-blocking; -1: none, the guest polls */
-    int err_fd;    /* eventfd, pipe or socket, non-blocking; -1: none */
     bool started;  /* between SET_VRING_KICK and GET_VRING_BASE */
     bool enabled;  /* SET_VRING_ENABLE; always true without protocol features */
 };

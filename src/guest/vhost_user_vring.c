@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,14 +48,13 @@ void vhost_user_fd_replace(int *fd, int new_fd)
 
 void vhost_user_vring_init(struct vhost_user_vring *vring)
 {
-    *vring = (struct vhost_user_vring){.kick_fd = -1, .call_fd = -1, .err_fd = -1};
+    *vring = (struct vhost_user_vring){.kick_fd = -1, .call_fd = -1};
 }
 
 void vhost_user_vring_reset(struct vhost_user_vring *vring)
 {
     vhost_user_fd_replace(&vring->kick_fd, -1);
     vhost_user_fd_replace(&vring->call_fd, -1);
-    vhost_user_fd_replace(&vring->err_fd, -1);
     vhost_user_vring_init(vring);
 }
 
@@ -263,15 +264,18 @@ int vhost_user_set_vring_enable(struct vhost_user_device *device,
     return 0;
 }
 
-/*
- * An eventfd: an anonymous inode that takes the number 0, which adds nothing and never blocks. What
- * else can hide behind an anonymous inode (epoll, timers, signals, io_uring) refuses to be written.
- */
+/* The kernel says what an anonymous inode is; a write that tries it out could block. */
 static bool fd_is_eventfd(int fd, const struct stat *st)
 {
-    uint64_t zero = 0;
+    static const char eventfd_link[] = "anon_inode:[eventfd]";
+    char path[32], link[sizeof(eventfd_link)];
+    ssize_t n;
 
-    return (st->st_mode & S_IFMT) == 0 && write(fd, &zero, sizeof(zero)) == sizeof(zero);
+    if ((st->st_mode & S_IFMT) != 0)
+        return false;
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    n = readlink(path, link, sizeof(link));
+    return n == (ssize_t)strlen(eventfd_link) && memcmp(link, eventfd_link, (size_t)n) == 0;
 }
 
 /*
@@ -375,7 +379,10 @@ int vhost_user_set_vring_call(struct vhost_user_device *device, struct vhost_use
     return 0;
 }
 
-/* Workers do not use it: nothing is paused. */
+/*
+ * Checked and closed: what goes wrong is told in the log. A descriptor that the peer shares with us
+ * can be made to block, and this thread must not.
+ */
 int vhost_user_set_vring_err(struct vhost_user_device *device, struct vhost_user_request *request,
                              struct vhost_user_reply *reply, struct error *error)
 {
@@ -386,6 +393,6 @@ int vhost_user_set_vring_err(struct vhost_user_device *device, struct vhost_user
     vring = event_parse(device, request, true, &fd, error);
     if (!vring)
         return -EPROTO;
-    vhost_user_fd_replace(&vring->err_fd, fd);
+    vhost_user_fd_replace(&fd, -1);
     return 0;
 }

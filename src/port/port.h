@@ -123,11 +123,12 @@ struct port {
     bool is_attached; /* control: a worker uses a queue of it */
 };
 
-/* The kinds. Each returns a port that waits for its front end or is running, or NULL with a
- * sentence. */
-struct port *port_vhost_new(const struct port_config *config, unsigned id, struct port_host *host,
-                            struct reactor *reactor, struct error *error);
-struct port *port_tap_new(const struct port_config *config, unsigned id, struct port_host *host,
-                          struct error *error);
+/* The kinds. Each makes a port that waits for its front end or is running; a negative errno with a
+ * sentence if it cannot. */
+int port_vhost_new(const struct port_config *config, unsigned id, struct port_host *host,
+                   struct reactor *reactor, struct port **ret_port,
+                   struct error *error) CV_MUST_CHECK;
+int port_tap_new(const struct port_config *config, unsigned id, struct port_host *host,
+                 struct port **ret_port, struct error *error) CV_MUST_CHECK;
 
 #endif

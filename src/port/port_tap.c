@@ -32,6 +32,7 @@ struct port_tap {
     int fd;
     unsigned offloads; /* what the host's network takes: a set of enum offload */
     bool is_drained;   /* the last read found nothing more */
+    bool is_gone;      /* atomic: the interface was removed from the host */
 };
 
 static struct port_tap *port_tap_of(const struct port *port)
@@ -39,8 +40,16 @@ static struct port_tap *port_tap_of(const struct port *port)
     return CV_CONTAINER_OF(port, struct port_tap, base);
 }
 
-/* --- data path -----------------------------------------------------------------------------------
- */
+/* --- data path --- */
+
+/* The host has removed the interface: nothing will ever come from it or go to it again. */
+static void tap_gone(struct port_tap *tap)
+{
+    if (__atomic_exchange_n(&tap->is_gone, true, __ATOMIC_RELAXED))
+        return;
+    log_warning("%s: interface %s was removed from the host; remove this port and add it again",
+                tap->base.config.name, tap->base.config.interface);
+}
 
 /* Reads one frame. False: there is none. */
 static bool tap_read(struct port_tap *tap, struct frame *frame)
@@ -52,6 +61,8 @@ static bool tap_read(struct port_tap *tap, struct frame *frame)
     ssize_t n = readv(tap->fd, parts, CV_COUNT_OF(parts));
     size_t len;
 
+    if (n < 0 && errno == EBADFD)
+        tap_gone(tap);
     if (n < (ssize_t)VNET_HDR_BYTES)
         return false;
     len = (size_t)n - VNET_HDR_BYTES;
@@ -119,7 +130,9 @@ static enum outcome tap_write_cut(struct port_tap *tap, const struct frame *fram
     struct segment segment;
 
     segmenter_init(&segmenter, frame, tap->offloads);
-    counter_add(&tap->queue.counters->segmented, 1);
+    counter_add(frame->vnet.gso_type == VNET_HDR_GSO_NONE ? &tap->queue.counters->checksummed
+                                                          : &tap->queue.counters->segmented,
+                1);
     while (outcome == OUTCOME_DELIVERED && segmenter_next(&segmenter, &segment))
         outcome = tap_write(tap, &segment.frame);
     return outcome;
@@ -173,8 +186,13 @@ static void tap_disarm_from(struct port_queue *queue)
 
 static void port_tap_read_facts(const struct port *base, struct port_facts *ret_facts)
 {
-    (void)base;
-    *ret_facts = (struct port_facts){.is_connected = true, .last_fault = ""};
+    const struct port_tap *tap = port_tap_of(base);
+    bool is_gone = __atomic_load_n(&tap->is_gone, __ATOMIC_RELAXED);
+
+    *ret_facts = (struct port_facts){
+        .is_connected = !is_gone,
+        .last_fault = is_gone ? "its interface was removed from the host" : "",
+    };
 }
 
 static void port_tap_free(struct port *base)
@@ -242,44 +260,77 @@ static int tap_set_offloads(struct port_tap *tap, struct error *error)
                : 0;
 }
 
-/* MTU, bridge, up: with the classic ioctls, in this order, so that it never joins with a wrong MTU.
- */
+/* The classic interface ioctls; `s` is any socket. */
+static int tap_set_mtu(const struct port_config *config, int s, struct error *error)
+{
+    struct ifreq request = {0};
+
+    strcpy(request.ifr_name, config->interface);
+    /* What is right already needs no right to change it. */
+    if (ioctl(s, SIOCGIFMTU, &request) == 0 && request.ifr_mtu == (int)config->mtu)
+        return 0;
+    request.ifr_mtu = (int)config->mtu;
+    return ioctl(s, SIOCSIFMTU, &request) < 0
+               ? error_set(error, -errno, "cannot set MTU %u on %s: %s", config->mtu,
+                           config->interface, strerror(errno))
+               : 0;
+}
+
+/* True when the interface belongs to the bridge already, as one that is handed over may. */
+static bool tap_is_in_bridge(const struct port_config *config)
+{
+    char path[80];
+
+    snprintf(path, sizeof(path), "/sys/class/net/%s/brif/%s", config->bridge, config->interface);
+    return access(path, F_OK) == 0;
+}
+
+static int tap_join_bridge(const struct port_config *config, int s, struct error *error)
+{
+    struct ifreq request = {.ifr_ifindex = (int)if_nametoindex(config->interface)};
+
+    if (!config->bridge[0] || tap_is_in_bridge(config))
+        return 0;
+    strcpy(request.ifr_name, config->bridge);
+    return ioctl(s, SIOCBRADDIF, &request) < 0
+               ? error_set(error, -errno, "%s cannot join bridge %s: %s%s", config->interface,
+                           config->bridge, strerror(errno),
+                           errno == ENODEV || errno == EOPNOTSUPP
+                               ? " (no Linux bridge of this name; make it with ip link add NAME "
+                                 "type bridge)"
+                           : errno == EBUSY ? " (it belongs to another bridge)"
+                                            : "")
+               : 0;
+}
+
+static int tap_set_up(const struct port_config *config, int s, struct error *error)
+{
+    struct ifreq request = {0};
+
+    strcpy(request.ifr_name, config->interface);
+    if (ioctl(s, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP)) {
+        request.ifr_flags |= IFF_UP;
+        if (ioctl(s, SIOCSIFFLAGS, &request) < 0)
+            return error_set(error, -errno, "cannot bring %s up: %s", config->interface,
+                             strerror(errno));
+    }
+    return 0;
+}
+
+/* In this order, so that it never joins a bridge with a wrong MTU. */
 static int tap_configure(struct port_tap *tap, struct error *error)
 {
     const struct port_config *config = &tap->base.config;
-    struct ifreq request = {.ifr_mtu = (int)config->mtu};
     int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int result = 0;
+    int result;
 
     if (s < 0)
         return error_set(error, -errno, "cannot open a socket: %s", strerror(errno));
-    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", config->interface);
-    if (ioctl(s, SIOCSIFMTU, &request) < 0)
-        result = error_set(error, -errno, "cannot set MTU %u on %s: %s", config->mtu,
-                           config->interface, strerror(errno));
-    if (result == 0 && config->bridge[0]) {
-        struct ifreq join = {.ifr_ifindex = (int)if_nametoindex(config->interface)};
-
-        snprintf(join.ifr_name, sizeof(join.ifr_name), "%s", config->bridge);
-        /* It is there already when a TAP device is handed over. */
-        if (ioctl(s, SIOCBRADDIF, &join) < 0 && errno != EBUSY)
-            result =
-                error_set(error, -errno, "%s cannot join bridge %s: %s%s", config->interface,
-                          config->bridge, strerror(errno),
-                          errno == ENODEV || errno == EOPNOTSUPP
-                              ? " (no Linux bridge of this name; make it with ip link add NAME "
-                                "type bridge)"
-                              : "");
-    }
-    if (result == 0) {
-        request.ifr_flags = 0;
-        if (ioctl(s, SIOCGIFFLAGS, &request) == 0) {
-            request.ifr_flags |= IFF_UP;
-            (void)ioctl(s, SIOCSIFFLAGS, &request);
-        }
-        if (ioctl(s, SIOCGIFFLAGS, &request) < 0 || !(request.ifr_flags & IFF_UP))
-            result = error_set(error, -EPERM, "cannot bring %s up", config->interface);
-    }
+    result = tap_set_mtu(config, s, error);
+    if (result == 0)
+        result = tap_join_bridge(config, s, error);
+    if (result == 0)
+        result = tap_set_up(config, s, error);
     close(s);
     return result;
 }
@@ -295,27 +346,29 @@ static int tap_start(struct port_tap *tap, struct error *error)
     return result;
 }
 
-struct port *port_tap_new(const struct port_config *config, unsigned id, struct port_host *host,
-                          struct error *error)
+int port_tap_new(const struct port_config *config, unsigned id, struct port_host *host,
+                 struct port **ret_port, struct error *error)
 {
     struct port_tap *tap = calloc(1, sizeof(*tap));
 
-    if (!tap) {
-        error_set(error, -ENOMEM, "no memory for port %s", config->name);
-        return NULL;
-    }
+    int result;
+
+    if (!tap)
+        return error_set(error, -ENOMEM, "no memory for port %s", config->name);
     tap->base = (struct port){
         .ops = &port_tap_ops, .host = host, .id = id, .config = *config, .queue_count = 1};
     tap->base.queues[0] = &tap->queue;
     tap->fd = -1;
-    if (tap_start(tap, error) < 0) {
+    result = tap_start(tap, error);
+    if (result < 0) {
         port_tap_free(&tap->base);
-        return NULL;
+        return result;
     }
     tap->queue = (struct port_queue){.port = &tap->base,
                                      .can_receive = true,
                                      .can_deliver = true,
                                      .wake_from_fd = tap->fd,
                                      .wake_to_fd = -1};
-    return &tap->base;
+    *ret_port = &tap->base;
+    return 0;
 }

@@ -8,6 +8,7 @@
  * reconnect is not cut off by one bad driver.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "guest/vhost_user.h"
 #include "port/vhost_queue.h"
@@ -22,6 +24,12 @@
 
 #define RETRY_NS_MIN UINT64_C(20000000)
 #define RETRY_NS_MAX UINT64_C(1000000000)
+/* How long a port stays closed after its peer has held up a worker. */
+#define BAN_NS UINT64_C(10000000000)
+/* How long we do not accept when there are no file descriptors left. */
+#define REST_NS UINT64_C(1000000000)
+/* Changes to a running device in one second: each of them makes the workers pause. */
+enum { CHANGES_PER_SECOND_MAX = 1000 };
 
 struct port_vhost {
     struct port base;
@@ -29,13 +37,17 @@ struct port_vhost {
     struct vhost_user_offer offer;
     struct vhost_user_session *session; /* the connected front end, NULL: none */
     struct reactor_watch listen_watch;  /* server mode; fd -1: not listening */
+    ino_t listen_inode;                 /* of its file */
     struct reactor_watch session_watch;
     struct reactor_watch fault_watch; /* eventfd that workers write when a guest breaks the rules */
-    struct reactor_timer retry_timer; /* client mode */
+    struct reactor_timer retry_timer; /* connects in client mode, listens on in server mode */
     uint64_t retry_ns;                /* how long the next attempt waits */
     bool retry_is_told;               /* the log says already that nobody listens */
     bool is_failed;                   /* stopped by a fault, until all rings were stopped */
-    struct log_limit fault_log;
+    uint64_t changes_since_ns;        /* start of the second in which changes are counted */
+    unsigned change_count;
+    struct reactor_timer change_timer; /* set while the front end is not read: too many changes */
+    struct log_limit log;
     char last_fault[256];
     struct vhost_queue queues[]; /* base.queue_count of them */
 };
@@ -45,8 +57,27 @@ static struct port_vhost *port_vhost_of(const struct port *port)
     return CV_CONTAINER_OF(port, struct port_vhost, base);
 }
 
-/* --- features ----------------------------------------------------------------------------------
- */
+/* One line of the log about the port, unless it has said too much lately. */
+static void say(struct port_vhost *port, enum log_level level, const char *format, ...)
+    CV_PRINTF(3, 4);
+
+static void say(struct port_vhost *port, enum log_level level, const char *format, ...)
+{
+    unsigned suppressed;
+    char text[512];
+    va_list args;
+
+    if (!log_limit_pass(&port->log, clock_now_ns(), &suppressed))
+        return;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (suppressed > 0)
+        log_write(level, "%s: %u lines were not written", port->base.config.name, suppressed);
+    log_write(level, "%s: %s", port->base.config.name, text);
+}
+
+/* --- features --- */
 
 static uint64_t offered_features(const struct port_config *config)
 {
@@ -95,8 +126,7 @@ static unsigned guest_offloads(uint64_t features)
     return offloads;
 }
 
-/* --- queues: from the session's state to running, and back --------------------------------------
- */
+/* --- queues: from the session's state to running, and back --- */
 
 static enum guest_fault ring_start(struct virtq *virtq, struct port_vhost *port,
                                    const struct vhost_user_vring *vring)
@@ -169,6 +199,7 @@ static enum guest_fault queue_prepare(struct port_vhost *port, struct vhost_queu
             : VNET_HDR_LEGACY_BYTES;
     queue->offloads = guest_offloads(features);
     queue->fault = GUEST_FAULT_NONE;
+    queue->owes_calls = true;
     queue->base.can_receive = queue->base.can_deliver = false;
     fault = receiveq_prepare(port, queue, vhost_user_session_vring(port->session, first));
     if (!fault)
@@ -212,32 +243,42 @@ static bool any_ring_started(struct port_vhost *port)
     return false;
 }
 
-/* The guest broke the rules. Rings stay stopped; the VMM is told through the rings' error eventfds.
- */
+/* What a worker has found wrong; read before the queues are prepared anew. */
+static enum guest_fault queues_fault(const struct port_vhost *port)
+{
+    for (unsigned i = 0; i < port->base.queue_count; i++) {
+        enum guest_fault fault = __atomic_load_n(&port->queues[i].fault, __ATOMIC_ACQUIRE);
+
+        if (fault)
+            return fault;
+    }
+    return GUEST_FAULT_NONE;
+}
+
+/* The guest broke the rules: its rings stay stopped. */
 static void guest_fault(struct port_vhost *port, enum guest_fault fault)
 {
-    static const uint64_t one = 1;
-    unsigned suppressed;
-
     queues_stop(port);
     queues_clear(port);
     port->is_failed = true;
+    for (unsigned i = 0; i < port->base.queue_count; i++)
+        port->queues[i].fault = GUEST_FAULT_NONE;
     snprintf(port->last_fault, sizeof(port->last_fault), "%s", guest_fault_text(fault));
-    for (unsigned i = 0; port->session && i < vhost_user_session_vring_count(port->session); i++) {
-        int err_fd = vhost_user_session_vring(port->session, i)->err_fd;
-
-        if (err_fd >= 0)
-            (void)!write(err_fd, &one, sizeof(one));
-    }
-    if (log_limit_pass(&port->fault_log, clock_now_ns(), &suppressed))
-        log_warning("%s: guest broke the virtio rules, its queues are stopped until its driver is "
-                    "reset: %s",
-                    port->base.config.name, port->last_fault);
+    say(port, LOG_LEVEL_WARNING,
+        "guest broke the virtio rules, its queues are stopped until its driver is reset: %s",
+        port->last_fault);
 }
 
 static void session_pause(void *owner)
 {
-    queues_stop(owner);
+    struct port_vhost *port = owner;
+    enum guest_fault fault;
+
+    port->change_count++;
+    queues_stop(port);
+    fault = queues_fault(port);
+    if (fault)
+        guest_fault(port, fault);
 }
 
 static void session_resume(void *owner)
@@ -255,47 +296,94 @@ static void session_resume(void *owner)
     port->base.host->attach(port->base.host, &port->base);
 }
 
-static void fault_ready(struct reactor_watch *watch, uint32_t epoll_events)
+/* --- the front end comes and goes --- */
+
+/* Tries again to connect, or listens again, after some time. */
+static void retry_after(struct port_vhost *port, uint64_t wait_ns)
 {
-    struct port_vhost *port = CV_CONTAINER_OF(watch, struct port_vhost, fault_watch);
-    uint64_t count;
-
-    (void)epoll_events;
-    (void)!read(watch->fd, &count, sizeof(count));
-    if (!port->base.is_attached)
-        return;
-    for (unsigned i = 0; i < port->base.queue_count; i++) {
-        enum guest_fault fault = __atomic_load_n(&port->queues[i].fault, __ATOMIC_ACQUIRE);
-
-        if (fault) {
-            guest_fault(port, fault);
-            port->base.host->attach(port->base.host, &port->base);
-            return;
-        }
-    }
+    reactor_timer_set(port->reactor, &port->retry_timer, clock_now_ns() + wait_ns);
 }
-
-/* --- the front end comes and goes ----------------------------------------------------------------
- */
 
 static void retry_later(struct port_vhost *port)
 {
     if (port->base.config.socket_mode != SOCKET_MODE_CLIENT)
         return;
-    reactor_timer_set(port->reactor, &port->retry_timer, clock_now_ns() + port->retry_ns);
+    retry_after(port, port->retry_ns);
     port->retry_ns = CV_MIN(port->retry_ns * 2, RETRY_NS_MAX);
 }
 
 static void session_end(struct port_vhost *port)
 {
-    if (!port->session)
+    struct vhost_user_session *session = port->session;
+
+    if (!session)
         return;
     queues_stop(port);
-    reactor_remove(port->reactor, &port->session_watch);
-    vhost_user_session_free(port->session);
+    queues_clear(port);
     port->session = NULL;
     port->is_failed = false;
+    /* The port is down before the guest's memory is unmapped, which takes long. */
     port->base.host->attach(port->base.host, &port->base);
+    reactor_timer_clear(&port->change_timer);
+    reactor_remove(port->reactor, &port->session_watch);
+    vhost_user_session_free(session);
+}
+
+/* Nobody is served for a while. */
+static void port_close_for(struct port_vhost *port, uint64_t wait_ns)
+{
+    if (port->listen_watch.fd >= 0)
+        reactor_remove(port->reactor, &port->listen_watch);
+    retry_after(port, wait_ns);
+}
+
+/* A peer that makes its descriptors block does it again as soon as it may. */
+static void port_ban(struct port_vhost *port)
+{
+    session_end(port);
+    port_close_for(port, BAN_NS);
+    say(port, LOG_LEVEL_WARNING, "its peer held up a worker: the port is closed for %u s",
+        (unsigned)(BAN_NS / 1000000000));
+}
+
+static void fault_ready(struct reactor_watch *watch, uint32_t epoll_events)
+{
+    struct port_vhost *port = CV_CONTAINER_OF(watch, struct port_vhost, fault_watch);
+    enum guest_fault fault;
+    uint64_t count;
+
+    (void)epoll_events;
+    (void)!read(watch->fd, &count, sizeof(count));
+    fault = queues_fault(port);
+    if (!fault)
+        return;
+    guest_fault(port, fault);
+    port->base.host->attach(port->base.host, &port->base);
+    if (fault == GUEST_FAULT_CALL_BLOCKED)
+        port_ban(port);
+}
+
+static void change_timer_expired(struct reactor_timer *timer)
+{
+    struct port_vhost *port = CV_CONTAINER_OF(timer, struct port_vhost, change_timer);
+
+    (void)!reactor_modify(port->reactor, &port->session_watch, EPOLLIN);
+}
+
+/* Every change to a running device makes the workers pause, which costs all guests. */
+static void limit_changes(struct port_vhost *port)
+{
+    uint64_t now_ns = clock_now_ns();
+
+    if (now_ns - port->changes_since_ns >= 1000000000) {
+        port->changes_since_ns = now_ns;
+        port->change_count = 0;
+    }
+    if (port->change_count < CHANGES_PER_SECOND_MAX || port->change_timer.is_set)
+        return;
+    say(port, LOG_LEVEL_WARNING, "its front end changes the device too often, and has to wait");
+    (void)!reactor_modify(port->reactor, &port->session_watch, 0);
+    reactor_timer_set(port->reactor, &port->change_timer, port->changes_since_ns + 1000000000);
 }
 
 /* Reads what the front end has sent; the session may be gone afterwards. */
@@ -303,20 +391,19 @@ static void session_serve(struct port_vhost *port)
 {
     struct error error;
     int result = vhost_user_session_read(port->session, &error);
-    unsigned suppressed;
 
-    if (result == 0)
+    if (result == 0) {
+        port->retry_ns = RETRY_NS_MIN;
+        limit_changes(port);
         return;
+    }
     if (result == -ECONNRESET) {
-        log_info("%s: the front end has disconnected", port->base.config.name);
+        say(port, LOG_LEVEL_INFO, "the front end has disconnected");
     } else {
         snprintf(port->last_fault, sizeof(port->last_fault), "%.255s", error.text);
-        if (log_limit_pass(&port->fault_log, clock_now_ns(), &suppressed))
-            log_warning("%s: the front end is disconnected: %s", port->base.config.name,
-                        error.text);
+        say(port, LOG_LEVEL_WARNING, "the front end is disconnected: %s", error.text);
     }
     session_end(port);
-    port->retry_ns = RETRY_NS_MIN;
     retry_later(port);
 }
 
@@ -348,20 +435,23 @@ static void session_begin(struct port_vhost *port, int socket)
         retry_later(port);
         return;
     }
-    port->retry_ns = RETRY_NS_MIN;
     port->retry_is_told = false;
-    log_info("%s: a front end has connected", port->base.config.name);
+    say(port, LOG_LEVEL_INFO, "a front end has connected");
 }
 
 static void listen_ready(struct reactor_watch *watch, uint32_t epoll_events)
 {
     struct port_vhost *port = CV_CONTAINER_OF(watch, struct port_vhost, listen_watch);
     int socket = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    unsigned suppressed;
 
     (void)epoll_events;
-    if (socket < 0)
+    if (socket < 0) {
+        if (errno == EMFILE || errno == ENFILE) {
+            say(port, LOG_LEVEL_ERROR, "a front end has to wait: no file descriptors left");
+            port_close_for(port, REST_NS);
+        }
         return;
+    }
     /* The last front end may have gone without our having read it yet. */
     if (port->session)
         session_serve(port);
@@ -369,17 +459,21 @@ static void listen_ready(struct reactor_watch *watch, uint32_t epoll_events)
         session_begin(port, socket);
         return;
     }
-    if (log_limit_pass(&port->fault_log, clock_now_ns(), &suppressed))
-        log_warning("%s: a second front end was turned away: this port serves one VMM at a time",
-                    port->base.config.name);
+    say(port, LOG_LEVEL_WARNING,
+        "a second front end was turned away: this port serves one VMM at a time");
     close(socket);
 }
 
 static void retry_expired(struct reactor_timer *timer)
 {
     struct port_vhost *port = CV_CONTAINER_OF(timer, struct port_vhost, retry_timer);
-    int fd = vhost_socket_connect(port->base.config.socket);
+    int fd;
 
+    if (port->listen_watch.fd >= 0) {
+        (void)!reactor_add(port->reactor, &port->listen_watch, EPOLLIN);
+        return;
+    }
+    fd = vhost_socket_connect(port->base.config.socket);
     if (fd >= 0) {
         session_begin(port, fd);
         return;
@@ -402,13 +496,13 @@ static int port_listen(struct port_vhost *port, struct error *error)
     if (fd < 0)
         return fd;
     port->listen_watch = (struct reactor_watch){fd, listen_ready};
+    port->listen_inode = vhost_socket_inode(path);
     result = reactor_add(port->reactor, &port->listen_watch, EPOLLIN);
     return result < 0 ? error_set(error, result, "cannot watch %s: %s", path, strerror(-result))
                       : 0;
 }
 
-/* --- the port ------------------------------------------------------------------------------------
- */
+/* --- the port --- */
 
 static void port_vhost_read_facts(const struct port *base, struct port_facts *ret_facts)
 {
@@ -432,8 +526,7 @@ static void port_vhost_free(struct port *base)
     reactor_timer_clear(&port->retry_timer);
     if (port->listen_watch.fd >= 0) {
         reactor_remove(port->reactor, &port->listen_watch);
-        close(port->listen_watch.fd);
-        unlink(base->config.socket);
+        vhost_socket_close(port->listen_watch.fd, base->config.socket, port->listen_inode);
     }
     if (port->fault_watch.fd >= 0) {
         reactor_remove(port->reactor, &port->fault_watch);
@@ -484,16 +577,16 @@ static int port_vhost_start(struct port_vhost *port, struct error *error)
     return 0;
 }
 
-struct port *port_vhost_new(const struct port_config *config, unsigned id, struct port_host *host,
-                            struct reactor *reactor, struct error *error)
+int port_vhost_new(const struct port_config *config, unsigned id, struct port_host *host,
+                   struct reactor *reactor, struct port **ret_port, struct error *error)
 {
     struct port_vhost *port =
-        calloc(1, sizeof(*port) + config->queue_pairs * sizeof(port->queues[0]));
+        alloc_aligned(sizeof(*port) + config->queue_pairs * sizeof(port->queues[0]));
 
-    if (!port) {
-        error_set(error, -ENOMEM, "no memory for port %s", config->name);
-        return NULL;
-    }
+    int result;
+
+    if (!port)
+        return error_set(error, -ENOMEM, "no memory for port %s", config->name);
     port->base = (struct port){.ops = &port_vhost_ops,
                                .host = host,
                                .id = id,
@@ -506,15 +599,18 @@ struct port *port_vhost_new(const struct port_config *config, unsigned id, struc
                                             .mtu = (uint16_t)config->mtu};
     port->listen_watch.fd = port->fault_watch.fd = -1;
     port->retry_timer.expired = retry_expired;
+    port->change_timer.expired = change_timer_expired;
     port->retry_ns = RETRY_NS_MIN;
     for (unsigned i = 0; i < config->queue_pairs; i++) {
         port->queues[i].base = (struct port_queue){
             .port = &port->base, .index = i, .wake_from_fd = -1, .wake_to_fd = -1};
         port->base.queues[i] = &port->queues[i].base;
     }
-    if (port_vhost_start(port, error) < 0) {
+    result = port_vhost_start(port, error);
+    if (result < 0) {
         port_vhost_free(&port->base);
-        return NULL;
+        return result;
     }
-    return &port->base;
+    *ret_port = &port->base;
+    return 0;
 }

@@ -119,3 +119,17 @@ int vhost_socket_listen(const char *path, const char *group, struct error *error
     close(fd);
     return result;
 }
+
+ino_t vhost_socket_inode(const char *path)
+{
+    struct stat status;
+
+    return lstat(path, &status) == 0 ? status.st_ino : 0;
+}
+
+void vhost_socket_close(int fd, const char *path, ino_t inode)
+{
+    close(fd);
+    if (inode && vhost_socket_inode(path) == inode)
+        (void)unlink(path);
+}

@@ -12,6 +12,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "switch/worker.h"
@@ -114,7 +115,7 @@ struct vswitch *vswitch_new(const struct config *config, struct reactor *reactor
         .entries_per_port_max = config->bridge_entries_per_port_max,
     };
     struct vswitch *vswitch =
-        calloc(1, sizeof(*vswitch) + config->workers * sizeof(vswitch->workers[0]));
+        alloc_aligned(sizeof(*vswitch) + config->workers * sizeof(vswitch->workers[0]));
 
     /* Guests must not be able to tell which addresses collide in the table. */
     if (getrandom(&bridge_config.hash_seed, sizeof(bridge_config.hash_seed), 0) < 0)
@@ -251,14 +252,16 @@ int vswitch_port_add(struct vswitch *vswitch, const struct port_config *config, 
 {
     struct port *port;
     int id = port_place(vswitch, config, error);
+    int result;
 
     if (id < 0)
         return id;
-    port = config->type == PORT_TYPE_TAP
-               ? port_tap_new(config, (unsigned)id, &vswitch->host, error)
-               : port_vhost_new(config, (unsigned)id, &vswitch->host, vswitch->reactor, error);
-    if (!port)
-        return -EIO;
+    result =
+        config->type == PORT_TYPE_TAP
+            ? port_tap_new(config, (unsigned)id, &vswitch->host, &port, error)
+            : port_vhost_new(config, (unsigned)id, &vswitch->host, vswitch->reactor, &port, error);
+    if (result < 0)
+        return result;
     for (unsigned q = 0; q < port->queue_count; q++)
         port->queues[q]->worker = (vswitch->next_worker + q) % vswitch->worker_count;
     vswitch->next_worker = (vswitch->next_worker + 1) % vswitch->worker_count;

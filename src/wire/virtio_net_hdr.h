@@ -1,6 +1,7 @@
 /*
  * The header before every frame on a virtio-net ring and on a TAP with IFF_VNET_HDR
- * (virtio 1.2, 5.1.6), little-endian as VIRTIO_F_VERSION_1 and TUNSETVNETLE make it.
+ * (virtio 1.2, 5.1.6). On the rings it is little-endian, on a TAP in the host's order: the same
+ * here, since only little-endian hosts are supported.
  */
 #ifndef CONVOY_WIRE_VIRTIO_NET_HDR_H
 #define CONVOY_WIRE_VIRTIO_NET_HDR_H
@@ -35,6 +36,7 @@ struct virtio_net_hdr {
 #define VNET_HDR_BYTES        ((size_t)12) /* VERSION_1 or MRG_RXBUF */
 #define VNET_HDR_LEGACY_BYTES ((size_t)10) /* neither */
 
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rings are read as they are");
 static_assert(sizeof(struct virtio_net_hdr) == 12, "layout of virtio 1.2, 5.1.6");
 
 #endif
