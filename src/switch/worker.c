@@ -89,9 +89,9 @@ static void unblock_source(struct worker *worker, const struct port_queue *sourc
 
 void worker_settle(struct worker *worker)
 {
-    /* The list may grow while we walk it: unblocking one source gives back frames of others. */
-    for (unsigned i = 0; i < worker->dirty_count; i++) {
-        struct port_queue *queue = worker->dirty[i];
+    /* Unblocking one source gives back frames of others: they join the list, each at most once. */
+    while (worker->dirty_count > 0) {
+        struct port_queue *queue = worker->dirty[--worker->dirty_count];
 
         queue->is_dirty = false;
         if (CV_UNLIKELY(!queue->port->ops->settle(queue))) {
@@ -99,7 +99,6 @@ void worker_settle(struct worker *worker)
             (void)queue->port->ops->settle(queue);
         }
     }
-    worker->dirty_count = 0;
 }
 
 /* --- 6 deliver --- */
@@ -371,6 +370,7 @@ static unsigned burst_limit(const struct worker *worker, struct port_queue *queu
 
     if (CV_UNLIKELY(queue->debt_bytes > BURST_BYTES_MAX)) {
         queue->debt_bytes -= BURST_BYTES_MAX;
+        queue->is_held_back = false; /* it is paid off round by round, whatever else happens */
         return 0;
     }
     queue->debt_bytes = 0;

@@ -89,12 +89,15 @@ static unsigned fake_receive(struct port_queue *base, struct frame_pool *pool,
 {
     struct fake_queue *queue = fake_queue_of(base);
     unsigned count = 0;
+    uint64_t bytes = 0;
 
     RULE(queue->is_running && base->can_receive, "received from a queue that is not attached");
-    while (count < max && queue->arrival_count > 0 && (ret_frames[count] = frame_pool_get(pool))) {
+    while (count < max && bytes < BURST_BYTES_MAX && queue->arrival_count > 0 &&
+           (ret_frames[count] = frame_pool_get(pool))) {
         const struct fake_arrival *arrival = &queue->arrivals[queue->arrival_first];
 
         frame_fill(ret_frames[count++], queue, pool, arrival);
+        bytes += arrival->len;
         queue->copies += copies_of(queue, arrival);
         queue->arrival_first = (queue->arrival_first + 1) % FAKE_RING_FRAMES;
         queue->arrival_count--;
@@ -246,7 +249,7 @@ void fake_port_init(struct fake_port *port, const struct port_config *config, un
         queue->base = (struct port_queue){
             .port = &port->base, .index = i, .wake_from_fd = -1, .wake_to_fd = -1};
         queue->id = first_queue_id + i;
-        assert(queue->id < FAKE_QUEUES_MAX && !fake_queues[queue->id]);
+        assert(queue->id < FAKE_QUEUES_MAX);
         fake_queues[queue->id] = queue;
         port->base.queues[i] = &queue->base;
     }

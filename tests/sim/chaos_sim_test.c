@@ -14,7 +14,7 @@
 
 #include "sim_world.h"
 
-enum { STEPS = 1500, SEEDS = 150, TRANSIENT_PORT = SIM_PORTS_MAX - 1 };
+enum { STEPS = 1500, SEEDS = 300, TRANSIENT_PORT = SIM_PORTS_MAX - 1 };
 
 struct chaos {
     struct sim *sim;
@@ -76,6 +76,7 @@ static void burst_arrives(struct chaos *chaos)
     struct sim *sim = chaos->sim;
     struct fake_queue *queue = random_queue(chaos);
     unsigned count = (unsigned)sim_random(sim, 1 + fake_queue_free(queue));
+    uint32_t len_limit = sim_random(sim, 3) == 0 ? 65000 : 1455;
     bool transient = sim->has_port[TRANSIENT_PORT] && sim_random(sim, 8) == 0;
 
     if (transient) {
@@ -85,7 +86,7 @@ static void burst_arrives(struct chaos *chaos)
     for (unsigned i = 0; i < count; i++) {
         struct fake_arrival arrival = {
             .dst = fake_port_mac((unsigned)sim_random(sim, chaos->port_count)),
-            .len = 60 + (uint32_t)(sim_random(sim, 4) == 0 ? sim_random(sim, 1455) : 0),
+            .len = 60 + (uint32_t)(sim_random(sim, 4) == 0 ? sim_random(sim, len_limit) : 0),
             .is_express = sim_random(sim, 50) == 0,
             .is_wrong = sim_random(sim, 60) == 0,
         };
@@ -159,7 +160,9 @@ static void one_step(struct chaos *chaos)
     struct sim *sim = chaos->sim;
     uint64_t what = sim_random(sim, 400);
 
-    if (what < 120)
+    if (what < 3)
+        sim_settle(sim);
+    else if (what < 120)
         burst_arrives(chaos);
     else if (what < 180)
         room_changes(chaos);

@@ -100,12 +100,29 @@ bool sim_round_all(struct sim *sim)
     return moved;
 }
 
+/*
+ * Workers that move nothing any more go to sleep. What has arrived and was not taken must be held
+ * back by frames that are still out: their return is what will wake somebody.
+ */
+static void check_rest(const struct sim *sim)
+{
+    for (unsigned id = 0; id < SIM_PORTS_MAX; id++) {
+        for (unsigned q = 0; sim->is_attached[id] && q < sim->ports[id].base.queue_count; q++) {
+            const struct fake_queue *queue = &sim->ports[id].queues[q];
+
+            if (queue->base.can_receive && queue->arrival_count > 0)
+                SIM_CHECK(queue->base.is_held_back && queue->base.outstanding > 0);
+        }
+    }
+}
+
 void sim_settle(struct sim *sim)
 {
     unsigned rounds = 0;
 
     while (sim_round_all(sim))
         SIM_CHECK(rounds++ < SETTLE_ROUNDS_MAX);
+    check_rest(sim);
 }
 
 /* --- ports: what vswitch.c does, one step at a time --- */

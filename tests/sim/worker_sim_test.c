@@ -339,6 +339,34 @@ static void slow_guest_does_not_starve_a_sender(void **state)
     sim_free(sim);
 }
 
+/* What a sender owes for copies of large frames delays it; it is not forgotten over a push-back. */
+static void debt_is_paid_after_a_push_back(void **state)
+{
+    struct port_config config = sim_port_config(HOLD_NATURAL, FULL_PUSH_BACK);
+    struct sim *sim = sim_new(1, 1);
+    struct fake_arrival large = {.dst = fake_port_mac(2), .len = 60000};
+    struct fake_queue *from;
+
+    (void)state;
+    for (unsigned id = 0; id < SIM_PORTS_MAX; id++)
+        sim_port_add(sim, id, &config)->queues[0].room = 1u << 20;
+    from = sim_queue(sim, 0);
+    sim_queue(sim, 2)->room = 0;
+    send_until_full(sim, 1, 2);
+    fake_queue_arrive(from, &large); /* pushed back, and with it what comes behind it */
+    large.dst = MAC_BROADCAST;
+    for (unsigned i = 0; i < 4; i++)
+        fake_queue_arrive(from, &large);
+    fake_queue_arrive_for(from, 3, 20);
+    from->copies = (uint64_t)4 * (SIM_PORTS_MAX - 2); /* that the port does not count itself */
+    sim_round(sim, 0);
+    assert_true(from->base.stash_count > 0);
+    sim_queue(sim, 2)->room = 1u << 20;
+    sim_settle(sim);
+    assert_int_equal(sim_queue(sim, 3)->delivered, 4 + 20);
+    sim_free(sim);
+}
+
 /* Private buffers are few: a guest that takes nothing cannot have all of them. */
 static void private_buffers_are_shared(void **state)
 {
@@ -348,7 +376,7 @@ static void private_buffers_are_shared(void **state)
 
     (void)state;
     sim_queue(sim, 2)->room = 0;
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 20; i++) {
         while (fake_queue_free(from) > 0)
             fake_queue_arrive(from, &arrival);
         sim_round(sim, 0);
@@ -375,6 +403,7 @@ int main(void)
         cmocka_unit_test(slow_guest_is_not_stalled),
         cmocka_unit_test(next_guest_has_its_own_patience),
         cmocka_unit_test(slow_guest_does_not_starve_a_sender),
+        cmocka_unit_test(debt_is_paid_after_a_push_back),
         cmocka_unit_test(private_buffers_are_shared),
     };
 
