@@ -9,6 +9,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "guest/foreign_fd.h"
 #include "guest/guest_memory_guard.h"
 
 #define SHARE_REMEDY                                                                               \
@@ -25,24 +26,6 @@ struct file_span {
 void guest_memory_init(struct guest_memory *memory)
 {
     memory->count = 0;
-}
-
-static const char *file_kind(mode_t mode)
-{
-    switch (mode & S_IFMT) {
-    case S_IFDIR:
-        return "a directory";
-    case S_IFIFO:
-        return "a pipe";
-    case S_IFSOCK:
-        return "a socket";
-    case S_IFCHR:
-        return "a character device";
-    case S_IFBLK:
-        return "a block device";
-    default:
-        return "not a file";
-    }
 }
 
 static bool range_wraps(uint64_t start, uint64_t size)
@@ -111,8 +94,6 @@ static int room_check(const struct guest_memory *memory, const struct guest_regi
     return 0;
 }
 
-/* A page fault must never depend on another process: a FUSE server that does not answer hangs us.
- */
 static int file_system_check(int fd, uint64_t *ret_page_bytes, struct error *error)
 {
     struct statfs fs;
@@ -120,10 +101,6 @@ static int file_system_check(int fd, uint64_t *ret_page_bytes, struct error *err
     if (fstatfs(fd, &fs))
         return error_set(error, -errno, "memory region's file system cannot be examined: %s",
                          strerror(errno));
-    if (fs.f_type == FUSE_SUPER_MAGIC)
-        return error_set(error, -EINVAL,
-                         "memory region's file lies on a FUSE file system, whose server could stop "
-                         "us at any access: " SHARE_REMEDY);
     *ret_page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     if (fs.f_type == HUGETLBFS_MAGIC)
         *ret_page_bytes = (uint64_t)fs.f_bsize;
@@ -133,16 +110,21 @@ static int file_system_check(int fd, uint64_t *ret_page_bytes, struct error *err
 static int file_check(int fd, const struct guest_region_request *request, struct stat *ret_st,
                       struct error *error)
 {
+    char kind[128];
     struct stat st;
 
+    /*
+     * A page fault must never wait for a disk or another process, and nor must this look: files of
+     * any other file system are refused before they are asked anything.
+     */
+    if (foreign_fd_kind(fd) != FOREIGN_FD_MEMORY)
+        return error_set(error, -EINVAL,
+                         "memory region's descriptor is %s where a file in memory (memfd, tmpfs, "
+                         "hugetlbfs) is needed: " SHARE_REMEDY,
+                         foreign_fd_describe(fd, kind, sizeof(kind)));
     if (fstat(fd, &st))
         return error_set(error, -errno, "memory region's file cannot be examined: %s",
                          strerror(errno));
-    if (!S_ISREG(st.st_mode))
-        return error_set(
-            error, -EINVAL,
-            "memory region's descriptor is %s where a memory file is needed: " SHARE_REMEDY,
-            file_kind(st.st_mode));
     if (request->mmap_offset + request->size > (uint64_t)st.st_size)
         return error_set(error, -EINVAL,
                          "memory region ends at byte %" PRIu64

@@ -17,10 +17,10 @@
 #include "base/limits.h"
 
 /*
- * Bytes that one guest may have mapped: far beyond any machine's memory, yet too few to take the
- * whole address space (128 TiB) from the other guests with sparse files.
+ * Bytes that one guest may have mapped: beyond what machines of today give one guest, and little
+ * enough that it takes dozens of hostile peers with sparse files to fill our address space.
  */
-#define GUEST_MEMORY_BYTES_MAX (UINT64_C(16) << 40)
+#define GUEST_MEMORY_BYTES_MAX (UINT64_C(4) << 40)
 
 struct guest_region {
     uint64_t guest_address; /* first guest-physical address */

@@ -81,7 +81,16 @@ bool guest_memory_guard_any_lost(void)
     return atomic_load_explicit(&guard_lost_count, memory_order_relaxed) != 0;
 }
 
-/* Replaces what is left of the slot's mapping from `address` on; false when it does not lie there.
+static bool map_zeroes(uintptr_t address, size_t bytes)
+{
+    return mmap((void *)address, bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+/*
+ * Replaces what is left of the slot's mapping from `address` on; false when it does not lie there.
+ * Where the kernel commits memory strictly, the rest may be too much at once: then a page will do,
+ * and the next fault gets the next one.
  */
 static bool slot_mend(struct guard_slot *slot, uintptr_t address)
 {
@@ -96,8 +105,7 @@ static bool slot_mend(struct guard_slot *slot, uintptr_t address)
     if (address < start || address >= end)
         return false;
     address -= (address - start) % page_bytes;
-    if (mmap((void *)address, end - address, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
+    if (!map_zeroes(address, end - address) && !map_zeroes(address, page_bytes))
         return false;
     if (!atomic_exchange(&slot->lost, true))
         atomic_fetch_add(&guard_lost_count, 1);

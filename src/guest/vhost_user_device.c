@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
+#include "guest/foreign_fd.h"
 
 #define PROTOCOL_FEATURES_OFFERED                                                                  \
     (VHOST_USER_PROTOCOL_FEATURE(MQ) | VHOST_USER_PROTOCOL_FEATURE(REPLY_ACK) |                    \
@@ -74,8 +74,10 @@ void vhost_user_device_change_begin(struct vhost_user_device *device)
         return;
     device->changing = true;
     device->paused = device_is_running(device);
-    if (device->paused)
+    if (device->paused) {
+        device->has_paused = true;
         device->ops->pause(device->owner);
+    }
 }
 
 void vhost_user_device_change_end(struct vhost_user_device *device)
@@ -321,10 +323,8 @@ int vhost_user_set_backend_req_fd(struct vhost_user_device *device,
                                   struct vhost_user_request *request,
                                   struct vhost_user_reply *reply, struct error *error)
 {
-    struct stat st;
-
     (void)reply;
-    if (request->fd_count != 1 || fstat(request->fds[0], &st) || !S_ISSOCK(st.st_mode))
+    if (request->fd_count != 1 || foreign_fd_kind(request->fds[0]) != FOREIGN_FD_UNIX_SOCKET)
         return error_set(error, -EPROTO, "SET_BACKEND_REQ_FD comes without a socket");
     vhost_user_fd_replace(&device->backend_req_fd, request->fds[0]);
     request->fds[0] = -1;

@@ -24,6 +24,7 @@ struct vhost_user_device {
     uint8_t status;             /* virtio device status, as the front end last set it */
     bool changing;              /* between change_begin and change_end */
     bool paused;                /* the owner's pause has been called in this change */
+    bool has_paused; /* a message has made the owner pause since the session looked last */
     uint8_t config[VHOST_USER_CONFIG_BYTES_MAX]; /* device configuration space */
     struct guest_memory memory;
     unsigned vring_count;

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "guest/foreign_fd.h"
 #include "guest/vhost_user_device.h"
 
 /* Messages handled at a time, so that one front end cannot keep the thread from the others. */
@@ -52,7 +53,7 @@ static void request_clear(struct vhost_user_session *session)
 
     for (unsigned i = 0; i < request->fd_count; i++) {
         if (request->fds[i] >= 0)
-            (void)close(request->fds[i]);
+            foreign_fd_close(request->fds[i]);
     }
     memset(request, 0, sizeof(*request));
     session->have = 0;
@@ -73,7 +74,7 @@ static void request_take_fd(struct vhost_user_request *request, int fd, bool *re
         request->fds[request->fd_count++] = fd;
         return;
     }
-    (void)close(fd);
+    foreign_fd_close(fd);
     *ret_overflow = true;
 }
 
@@ -275,6 +276,11 @@ int vhost_user_session_read(struct vhost_user_session *session, struct error *er
         if (r)
             return r;
         request_clear(session);
+        /* A change makes the workers pause: others get their turn before the next one. */
+        if (session->device.has_paused) {
+            session->device.has_paused = false;
+            return 0;
+        }
     }
     return 0;
 }

@@ -9,11 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "guest/foreign_fd.h"
 #include "guest/vhost_user_device.h"
 
 /* Parts of a split ring (virtio 1.2, 2.7): bytes as a function of the number of entries. */
@@ -264,40 +262,25 @@ int vhost_user_set_vring_enable(struct vhost_user_device *device,
     return 0;
 }
 
-/* The kernel says what an anonymous inode is; a write that tries it out could block. */
-static bool fd_is_eventfd(int fd, const struct stat *st)
-{
-    static const char eventfd_link[] = "anon_inode:[eventfd]";
-    char path[32], link[sizeof(eventfd_link)];
-    ssize_t n;
-
-    if ((st->st_mode & S_IFMT) != 0)
-        return false;
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    n = readlink(path, link, sizeof(link));
-    return n == (ssize_t)strlen(eventfd_link) && memcmp(link, eventfd_link, (size_t)n) == 0;
-}
-
 /*
- * Where only we write, what takes 8 bytes will do: User Mode Linux gives one end of a socket pair,
- * and the specification allows pipes.
+ * An eventfd; and where only we write, what takes 8 bytes will do: User Mode Linux gives one end of
+ * a socket pair, and the specification allows pipes.
  */
-static bool fd_is_stream(const struct stat *st)
+static bool event_fd_is_good(int fd, bool allow_stream)
 {
-    return S_ISFIFO(st->st_mode) || S_ISSOCK(st->st_mode);
+    enum foreign_fd_kind kind = foreign_fd_kind(fd);
+
+    return kind == FOREIGN_FD_EVENTFD ||
+           (allow_stream && (kind == FOREIGN_FD_PIPE || kind == FOREIGN_FD_UNIX_SOCKET));
 }
 
 static int event_fd_check(const struct vhost_user_request *request, bool allow_stream,
                           struct error *error)
 {
     int fd = request->fds[0];
-    struct stat st;
     int flags;
 
-    if (fstat(fd, &st))
-        return error_set(error, -errno, "%s: the descriptor cannot be examined",
-                         request->type->name);
-    if (!fd_is_eventfd(fd, &st) && !(allow_stream && fd_is_stream(&st)))
+    if (!event_fd_is_good(fd, allow_stream))
         return error_set(error, -EPROTO, "%s: the descriptor is not an eventfd%s",
                          request->type->name, allow_stream ? ", a pipe or a socket" : "");
     flags = fcntl(fd, F_GETFL);
