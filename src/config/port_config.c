@@ -112,6 +112,10 @@ static bool socket_set(struct port_config *config, const char *value)
 {
     if (value[0] != '/' || strlen(value) >= sizeof(config->socket))
         return false;
+    /* It stands in log lines. */
+    for (const char *c = value; *c; c++)
+        if (*c < ' ' && *c > 0)
+            return false;
     strcpy(config->socket, value);
     return true;
 }

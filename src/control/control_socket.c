@@ -76,17 +76,39 @@ static int refuse_second(const char *path, const struct answerer *answerer, stru
                      "another convoyd answers on %s%s; stop it or use another run-dir", path, pid);
 }
 
+/* Opens and locks the file. -EINPROGRESS: its last owner removed it meanwhile; try again. */
+static int lock_file(struct control_socket *socket, struct error *error)
+{
+    struct stat ours, there;
+
+    socket->lock_fd = open(socket->lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (socket->lock_fd < 0)
+        return error_set(error, -errno, "cannot open %s: %m", socket->lock_path);
+    if (flock(socket->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return errno == EWOULDBLOCK
+                   ? -EWOULDBLOCK
+                   : error_set(error, -errno, "cannot lock %s: %m", socket->lock_path);
+    if (fstat(socket->lock_fd, &ours) == 0 && lstat(socket->lock_path, &there) == 0 &&
+        ours.st_ino == there.st_ino && ours.st_dev == there.st_dev)
+        return 0;
+    close(socket->lock_fd);
+    socket->lock_fd = -1;
+    return -EINPROGRESS;
+}
+
+/* The lock is a file of our own: a directory could be locked by whoever can read it. */
 static int lock_run_dir(struct control_socket *socket, const char *run_dir, struct error *error)
 {
     struct answerer answerer;
+    int result;
 
-    socket->run_dir_fd = open(run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (socket->run_dir_fd < 0)
-        return error_set(error, -errno, "cannot open the run directory %s: %m", run_dir);
-    if (flock(socket->run_dir_fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    if (errno != EWOULDBLOCK)
-        return error_set(error, -errno, "cannot lock the run directory %s: %m", run_dir);
+    (void)snprintf(socket->lock_path, sizeof(socket->lock_path), "%s/lock", run_dir);
+    do
+        result = lock_file(socket, error);
+    while (result == -EINPROGRESS);
+    socket->is_locked = result == 0;
+    if (result != -EWOULDBLOCK)
+        return result;
     if (find_answerer(socket->path, &answerer) == 0 && answerer.is_there)
         return refuse_second(socket->path, &answerer, error);
     return error_set(error, -EADDRINUSE,
@@ -151,7 +173,7 @@ int control_socket_open(struct control_socket *socket, const char *run_dir, cons
 {
     int rc;
 
-    *socket = (struct control_socket){.listen_fd = -1, .run_dir_fd = -1};
+    *socket = (struct control_socket){.listen_fd = -1, .lock_fd = -1};
     if (strlen(path) >= sizeof(socket->path))
         return error_set(error, -ENAMETOOLONG,
                          "the control socket's path %s has more than %zu characters, which no "
@@ -179,7 +201,10 @@ void control_socket_close(struct control_socket *socket)
         (void)unlink(socket->path);
     if (socket->listen_fd >= 0)
         close(socket->listen_fd);
-    if (socket->run_dir_fd >= 0)
-        close(socket->run_dir_fd);
-    *socket = (struct control_socket){.listen_fd = -1, .run_dir_fd = -1};
+    if (socket->lock_fd >= 0) {
+        if (socket->is_locked)
+            (void)unlink(socket->lock_path);
+        close(socket->lock_fd);
+    }
+    *socket = (struct control_socket){.listen_fd = -1, .lock_fd = -1};
 }

@@ -1,7 +1,7 @@
 /*
  * The place where a daemon can be reached: its run directory and the control socket in it.
  *
- * One daemon per run directory: the directory itself is locked (flock) for as long as the daemon
+ * One daemon per run directory: a file in it is locked (flock) for as long as the daemon
  * lives, so whatever socket is found there afterwards is a left-over, unless somebody answers on
  * it. Nothing but a socket that nobody answers on is ever removed.
  */
@@ -14,7 +14,9 @@
 
 struct control_socket {
     int listen_fd;  /* listening, non-blocking */
-    int run_dir_fd; /* the locked run directory */
+    int lock_fd;    /* the lock's file */
+    bool is_locked; /* by us */
+    char lock_path[128];
     char path[108]; /* of the socket */
     dev_t device;   /* the socket's file, so that only ours is removed */
     ino_t inode;

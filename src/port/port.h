@@ -82,6 +82,7 @@ struct port_queue {
     unsigned worker;     /* the worker that serves it; fixed for the port's life */
     bool can_receive;    /* frames can come from it; set before it is attached */
     bool can_deliver;    /* frames can go to it; set before it is attached */
+    bool can_wait;       /* its sender may be pushed back: it is one guest, and nobody else's way */
     bool waits_for_kick; /* not to be looked at before it is kicked; set before it is attached */
     int wake_from_fd;    /* becomes readable as arm_from says; -1: none */
     int wake_to_fd;      /* becomes readable as arm_to says; -1: never short of room */

@@ -603,7 +603,12 @@ int port_vhost_new(const struct port_config *config, unsigned id, struct port_ho
     port->retry_ns = RETRY_NS_MIN;
     for (unsigned i = 0; i < config->queue_pairs; i++) {
         port->queues[i].base = (struct port_queue){
-            .port = &port->base, .index = i, .wake_from_fd = -1, .wake_to_fd = -1};
+            .port = &port->base,
+            .index = i,
+            .can_wait = true,
+            .wake_from_fd = -1,
+            .wake_to_fd = -1,
+        };
         port->base.queues[i] = &port->queues[i].base;
     }
     result = port_vhost_start(port, error);

@@ -86,6 +86,7 @@ static void frame_load_single(struct frame *frame, const struct vhost_queue *que
         snapshot(&frame->vnet, bytes, queue->hdr_bytes);
         snapshot(frame->head, bytes + queue->hdr_bytes, frame->head_len);
     }
+    frame->vnet.flags &= VNET_HDR_F_NEEDS_CSUM; /* what a guest says it has verified is no proof */
     if (frame->len > frame->head_len) {
         frame->pieces[0].iov_base = piece->iov_base + queue->hdr_bytes + frame->head_len;
         frame->pieces[0].iov_len = frame->len - frame->head_len;
@@ -125,6 +126,7 @@ static void frame_load_chain(struct frame *frame, struct vhost_queue *queue,
     if (!frame_set_len(frame, queue, chain->len))
         return;
     chain_read(&reader, &frame->vnet, queue->hdr_bytes);
+    frame->vnet.flags &= VNET_HDR_F_NEEDS_CSUM;
     frame->head_len = (uint16_t)CV_MIN(frame->len, (uint32_t)FRAME_HEAD_BYTES_MAX);
     chain_read(&reader, frame->head, frame->head_len);
     if (frame->len == frame->head_len)
@@ -181,6 +183,14 @@ static unsigned frames_get(struct frame_pool *pool, struct frame **ret_frames, u
     return count;
 }
 
+/* What delivering a frame may cost: its bytes, or the packets that it may have to be cut into. */
+static uint64_t frame_cost_bytes(const struct frame *frame)
+{
+    uint64_t segments = frame->vnet.gso_size ? frame->len / frame->vnet.gso_size : 0;
+
+    return CV_MAX((uint64_t)frame->len, segments * PIECE_COST_BYTES);
+}
+
 unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct frame **ret_frames,
                        unsigned max)
 {
@@ -222,9 +232,9 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
             fault = frame_take_chain(queue, heads[taken], pool, frame);
             if (fault)
                 break;
-            cost_bytes += (uint64_t)scratch_chain.count * PIECE_COST_BYTES;
+            cost_bytes += (uint64_t)scratch_chain.steps * PIECE_COST_BYTES;
         }
-        cost_bytes += frame->len;
+        cost_bytes += frame_cost_bytes(frame);
         outstanding_add(queue, heads[taken], frame);
         if (CV_UNLIKELY(queue->discard))
             frame->drop = DROP_QUEUE_DISABLED;
@@ -245,6 +255,12 @@ void vhost_give_back(struct port_queue *base, struct frame *frame)
     queue->done_count++;
 }
 
+/* The guest can go on sending while what it sent is still out. */
+static bool ring_has_room(const struct vhost_queue *queue)
+{
+    return queue->newest - queue->oldest <= queue->from_guest.size / 4 * 3;
+}
+
 bool vhost_settle(struct port_queue *base)
 {
     struct vhost_queue *queue = vhost_queue_of(base);
@@ -263,7 +279,8 @@ bool vhost_settle(struct port_queue *base)
         if (base->can_deliver)
             vhost_queue_call(queue, &queue->to_guest, &base->counters->to_calls);
     }
-    return queue->done_count <= queue->from_guest.size / 4;
+    return queue->done_count <= queue->from_guest.size / 4 &&
+           (queue->done_count == 0 || ring_has_room(queue));
 }
 
 bool vhost_arm_from(struct port_queue *base)

@@ -69,13 +69,15 @@ static int socket_clear_path(const char *path, struct error *error)
 static int socket_set_group(const char *path, const char *group, struct error *error)
 {
     const struct group *entry;
+    unsigned long number;
     char *end;
     gid_t gid;
 
     if (!group[0])
         return 0;
-    gid = (gid_t)strtoul(group, &end, 10);
-    if (*end != '\0') {
+    number = strtoul(group, &end, 10);
+    gid = (gid_t)number;
+    if (*end != '\0' || number >= (gid_t)-1) {
         entry = getgrnam(group);
         if (!entry)
             return error_set(error, -EINVAL,
@@ -84,10 +86,23 @@ static int socket_set_group(const char *path, const char *group, struct error *e
                              group);
         gid = entry->gr_gid;
     }
-    return chown(path, (uid_t)-1, gid) < 0
+    return lchown(path, (uid_t)-1, gid) < 0
                ? error_set(error, -errno, "cannot give %s to group %s: %s", path, group,
                            strerror(errno))
                : 0;
+}
+
+/*
+ * The file is made with the right mode: in a folder of somebody else, the path may name another
+ * file by the time of a chmod. (The mask is the process's, but only this thread makes files.)
+ */
+static int bind_private(int fd, const struct sockaddr_un *address)
+{
+    mode_t mask = umask(0117);
+    int result = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+
+    umask(mask);
+    return result;
 }
 
 int vhost_socket_listen(const char *path, const char *group, struct error *error)
@@ -103,13 +118,13 @@ int vhost_socket_listen(const char *path, const char *group, struct error *error
     if (result < 0)
         return result;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+    if (fd < 0 || bind_private(fd, &address) < 0) {
         result = error_set(error, -errno, "cannot make socket %s: %s", path, strerror(errno));
         if (fd >= 0)
             close(fd);
         return result;
     }
-    if (chmod(path, 0660) < 0 || listen(fd, 4) < 0)
+    if (listen(fd, 4) < 0)
         result = error_set(error, -errno, "cannot listen on %s: %s", path, strerror(errno));
     else
         result = socket_set_group(path, group, error);

@@ -13,10 +13,15 @@
  */
 #include "switch/worker.h"
 
+#include <string.h>
+
 #include "wire/offload.h"
 
 /* Frames that are loaded before convoys depart: they should still be in the cache then. */
 enum { ROUND_FRAMES_MAX = 256 };
+
+/* Cutting off a segment costs about as much as copying so many bytes. */
+enum { SEGMENT_COST_BYTES = 512 };
 
 /* --- 7 release --- */
 
@@ -82,23 +87,42 @@ static void unblock_source(struct worker *worker, const struct port_queue *sourc
         if (lane->queue->worker != worker->id || !convoy_has_source(&lane->convoy, source))
             continue;
         worker_depart(worker, lane);
-        if (lane->convoy.blocked_since_ns && lane->outlet->full != FULL_PUSH_BACK)
-            worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
+        if (!lane->convoy.blocked_since_ns || lane->outlet->full == FULL_PUSH_BACK)
+            continue;
+        worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
+        /* A guest that takes a frame now and then would do the same harm again at once. */
+        lane->no_wait_until_ns = worker->now_ns + STALL_NS;
     }
+}
+
+/* Publishes what was given back; lists the queues that are short of buffers (in place of `dirty`).
+ */
+static unsigned settle_dirty(struct worker *worker, struct port_queue **ret_short)
+{
+    unsigned count = worker->dirty_count, short_count = 0;
+
+    worker->dirty_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct port_queue *queue = worker->dirty[i];
+
+        queue->is_dirty = false;
+        if (CV_UNLIKELY(!queue->port->ops->settle(queue)))
+            ret_short[short_count++] = queue;
+    }
+    return short_count;
 }
 
 void worker_settle(struct worker *worker)
 {
-    /* Unblocking one source gives back frames of others: they join the list, each at most once. */
-    while (worker->dirty_count > 0) {
-        struct port_queue *queue = worker->dirty[--worker->dirty_count];
+    unsigned short_count = settle_dirty(worker, worker->dirty);
 
-        queue->is_dirty = false;
-        if (CV_UNLIKELY(!queue->port->ops->settle(queue))) {
-            unblock_source(worker, queue);
-            (void)queue->port->ops->settle(queue);
-        }
-    }
+    if (CV_LIKELY(short_count == 0))
+        return;
+    memcpy(worker->starved, worker->dirty, short_count * sizeof(worker->starved[0]));
+    for (unsigned i = 0; i < short_count; i++)
+        unblock_source(worker, worker->starved[i]);
+    /* That has given back frames of these and of others. */
+    (void)settle_dirty(worker, worker->dirty);
 }
 
 /* --- 6 deliver --- */
@@ -111,6 +135,10 @@ static void lane_blocked(struct worker *worker, struct lane *lane)
 
     if (convoy->blocked_since_ns == 0)
         convoy->blocked_since_ns = worker->now_ns;
+    if (worker->now_ns < lane->no_wait_until_ns) {
+        worker_purge_lane(worker, lane, NULL, DROP_QUEUE_FULL);
+        return;
+    }
     if (!lane->is_stalled && worker->now_ns - convoy->blocked_since_ns < STALL_NS)
         return;
     lane->is_stalled = true;
@@ -215,6 +243,15 @@ static bool may_wait(const struct worker *worker, const struct lane *lane,
            frame->source->worker != worker->id || !buffers_are_short(worker);
 }
 
+/* What delivering a frame may cost: its bytes, or the packets that it may have to be cut into. */
+static uint64_t frame_cost_bytes(const struct frame *frame)
+{
+    if (CV_LIKELY(frame->vnet.gso_type == VNET_HDR_GSO_NONE))
+        return frame->len;
+    return CV_MAX(frame->len,
+                  offload_segments(&frame->vnet, &frame->facts, frame->len) * SEGMENT_COST_BYTES);
+}
+
 void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
 {
     struct convoy *convoy = &lane->convoy;
@@ -229,7 +266,7 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
     convoy_load(convoy, frame, worker->now_ns);
     worker->loaded_count++;
     if (CV_LIKELY(frame->source->worker == worker->id))
-        frame->source->debt_bytes += frame->len;
+        frame->source->debt_bytes += frame_cost_bytes(frame);
     if (!lane->is_open) {
         lane->is_open = true;
         worker->open[worker->open_count++] = lane;
@@ -284,7 +321,7 @@ static bool must_push_back(const struct worker *worker, const struct outlet *out
 {
     const struct lane *lane;
 
-    if (CV_LIKELY(outlet->full != FULL_PUSH_BACK))
+    if (CV_LIKELY(outlet->full != FULL_PUSH_BACK) || !frame->source->can_wait)
         return false;
     lane = outlet_lane(outlet, frame);
     return lane->queue->worker == worker->id && convoy_is_full(&lane->convoy);

@@ -32,7 +32,8 @@ struct worker;
 struct lane {
     struct outlet *outlet;
     struct port_queue *queue;
-    bool is_open;    /* in the worker's list of convoys that are not empty */
+    bool is_open;              /* in the worker's list of convoys that are not empty */
+    uint64_t no_wait_until_ns; /* until then nothing waits: its waiting frames did harm to others */
     bool is_stalled; /* the guest took nothing for STALL_NS; nothing waits until it does again */
     struct convoy convoy;
 };
@@ -84,8 +85,9 @@ struct worker {
     unsigned polled_count;
     struct port_queue *polled[LANES_MAX]; /* queues that are looked at in every round */
     unsigned dirty_count;
-    struct port_queue *dirty[LANES_MAX]; /* queues that have something to settle */
-    unsigned loaded_count;               /* frames loaded since convoys last departed */
+    struct port_queue *dirty[LANES_MAX];   /* queues that have something to settle */
+    struct port_queue *starved[LANES_MAX]; /* for worker_settle alone */
+    unsigned loaded_count;                 /* frames loaded since convoys last departed */
     unsigned open_count;
     struct lane *open[LANES_MAX]; /* lanes whose convoys are not empty */
     uint64_t next_due_ns;         /* when the next convoy departs or is given up */

@@ -246,8 +246,11 @@ void fake_port_init(struct fake_port *port, const struct port_config *config, un
     for (unsigned i = 0; i < config->queue_pairs; i++) {
         struct fake_queue *queue = &port->queues[i];
 
-        queue->base = (struct port_queue){
-            .port = &port->base, .index = i, .wake_from_fd = -1, .wake_to_fd = -1};
+        queue->base = (struct port_queue){.port = &port->base,
+                                          .index = i,
+                                          .can_wait = true,
+                                          .wake_from_fd = -1,
+                                          .wake_to_fd = -1};
         queue->id = first_queue_id + i;
         assert(queue->id < FAKE_QUEUES_MAX);
         fake_queues[queue->id] = queue;
