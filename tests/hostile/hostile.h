@@ -45,6 +45,7 @@ struct hostile_test {
     const char *name;
     void (*attack)(struct hostile *h);
     unsigned marks;          /* a set of enum hostile_mark */
+    unsigned penalty_ms;     /* how long the port may be closed for this, at most; 0: not at all */
     unsigned growth_kib_max; /* of the daemon's own memory, for good reason; 0: next to none */
 };
 
@@ -60,6 +61,8 @@ int hostile_start(struct hostile *h, const char *convoyd, struct error *error) C
 /* False: the daemon did not end well, or the honest guests found something wrong at the very end.
  */
 bool hostile_stop(struct hostile *h);
+/* After a failed attack: a new daemon and new guests, so that the next attack is judged alone. */
+int hostile_restart(struct hostile *h, const char *convoyd, struct error *error) CV_MUST_CHECK;
 /* Runs one attack and all checks; prints one line. */
 bool hostile_run(struct hostile *h, const struct hostile_test *test);
 

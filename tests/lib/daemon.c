@@ -241,6 +241,16 @@ uint64_t daemon_counter(struct daemon *daemon, const char *port, const char *nam
     return result;
 }
 
+void daemon_port_show(struct daemon *daemon, const char *port)
+{
+    json_t *status = daemon_call(daemon, "port.show", json_pack("{s:s}", "name", port));
+    char *text = status ? json_dumps(status, JSON_COMPACT) : NULL;
+
+    fprintf(stderr, "    %s: %s\n", port, text ? text : "no answer");
+    free(text);
+    json_decref(status);
+}
+
 /* --- its log --- */
 
 static char *read_log(const struct daemon *daemon, size_t from)

@@ -53,6 +53,9 @@ bool daemon_log_has(const struct daemon *daemon, size_t from, const char *word,
 /* The log behind `from` to standard error, less mere comings and goings, for a failed test. */
 void daemon_log_show(const struct daemon *daemon, size_t from);
 
+/* What the daemon says of a port, on standard error, for a failed test. */
+void daemon_port_show(struct daemon *daemon, const char *port);
+
 unsigned daemon_open_files(const struct daemon *daemon);
 uint64_t
 daemon_anonymous_kib(const struct daemon *daemon);   /* memory of its own, guests' not counted */
