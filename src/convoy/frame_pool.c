@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Anonymous memory costs nothing until it is touched. */
 static void *lazy_alloc(size_t bytes)

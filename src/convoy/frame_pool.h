@@ -5,8 +5,6 @@
 #ifndef CONVOY_CONVOY_FRAME_POOL_H
 #define CONVOY_CONVOY_FRAME_POOL_H
 
-#include <sys/mman.h>
-
 #include "convoy/frame.h"
 
 struct frame_pool {
