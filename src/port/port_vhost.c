@@ -43,8 +43,9 @@ struct port_vhost {
     struct reactor_timer retry_timer; /* connects in client mode, listens on in server mode */
     uint64_t retry_ns;                /* how long the next attempt waits */
     bool retry_is_told;               /* the log says already that nobody listens */
-    bool is_failed;                   /* stopped by a fault, until all rings were stopped */
-    uint64_t changes_since_ns;        /* start of the second in which changes are counted */
+    bool must_close;           /* its peer has held up a worker: nobody is served for a while */
+    bool is_failed;            /* stopped by a fault, until all rings were stopped */
+    uint64_t changes_since_ns; /* start of the second in which changes are counted */
     unsigned change_count;
     struct reactor_timer change_timer; /* set while the front end is not read: too many changes */
     struct log_limit log;
@@ -255,14 +256,20 @@ static enum guest_fault queues_fault(const struct port_vhost *port)
     return GUEST_FAULT_NONE;
 }
 
+static void queues_forget_faults(struct port_vhost *port)
+{
+    for (unsigned i = 0; i < port->base.queue_count; i++)
+        port->queues[i].fault = GUEST_FAULT_NONE;
+}
+
 /* The guest broke the rules: its rings stay stopped. */
 static void guest_fault(struct port_vhost *port, enum guest_fault fault)
 {
     queues_stop(port);
     queues_clear(port);
     port->is_failed = true;
-    for (unsigned i = 0; i < port->base.queue_count; i++)
-        port->queues[i].fault = GUEST_FAULT_NONE;
+    port->must_close |= fault == GUEST_FAULT_CALL_BLOCKED;
+    queues_forget_faults(port);
     snprintf(port->last_fault, sizeof(port->last_fault), "%s", guest_fault_text(fault));
     say(port, LOG_LEVEL_WARNING,
         "guest broke the virtio rules, its queues are stopped until its driver is reset: %s",
@@ -320,6 +327,9 @@ static void session_end(struct port_vhost *port)
         return;
     queues_stop(port);
     queues_clear(port);
+    /* It may have gone before we read of its offence. */
+    port->must_close |= queues_fault(port) == GUEST_FAULT_CALL_BLOCKED;
+    queues_forget_faults(port);
     port->session = NULL;
     port->is_failed = false;
     /* The port is down before the guest's memory is unmapped, which takes long. */
@@ -341,6 +351,7 @@ static void port_close_for(struct port_vhost *port, uint64_t wait_ns)
 static void port_ban(struct port_vhost *port)
 {
     session_end(port);
+    port->must_close = false;
     port_close_for(port, BAN_NS);
     say(port, LOG_LEVEL_WARNING, "its peer held up a worker: the port is closed for %u s",
         (unsigned)(BAN_NS / 1000000000));
@@ -359,7 +370,7 @@ static void fault_ready(struct reactor_watch *watch, uint32_t epoll_events)
         return;
     guest_fault(port, fault);
     port->base.host->attach(port->base.host, &port->base);
-    if (fault == GUEST_FAULT_CALL_BLOCKED)
+    if (port->must_close)
         port_ban(port);
 }
 
@@ -392,19 +403,22 @@ static void session_serve(struct port_vhost *port)
     struct error error;
     int result = vhost_user_session_read(port->session, &error);
 
-    if (result == 0) {
+    if (result == 0 && !port->must_close) {
         port->retry_ns = RETRY_NS_MIN;
         limit_changes(port);
         return;
     }
     if (result == -ECONNRESET) {
         say(port, LOG_LEVEL_INFO, "the front end has disconnected");
-    } else {
+    } else if (result < 0) {
         snprintf(port->last_fault, sizeof(port->last_fault), "%.255s", error.text);
         say(port, LOG_LEVEL_WARNING, "the front end is disconnected: %s", error.text);
     }
     session_end(port);
-    retry_later(port);
+    if (port->must_close)
+        port_ban(port);
+    else
+        retry_later(port);
 }
 
 static void session_ready(struct reactor_watch *watch, uint32_t epoll_events)

@@ -20,8 +20,14 @@
 /* Frames that are loaded before convoys depart: they should still be in the cache then. */
 enum { ROUND_FRAMES_MAX = 256 };
 
+/*
+ * What a queue may cost in a round, in the long run. A burst may be larger, for the convoy's sake,
+ * and is paid for in rounds that serve the others; when there are none, these cost next to nothing.
+ */
+enum { ROUND_BYTES_MAX = 32 * 1024 };
+
 /* Cutting off a segment costs about as much as copying so many bytes. */
-enum { SEGMENT_COST_BYTES = 512 };
+enum { SEGMENT_COST_BYTES = 1536 };
 
 /* --- 7 release --- */
 
@@ -397,16 +403,16 @@ static void count_burst(struct port_queue *queue, struct frame *const *frames, u
 }
 
 /*
- * How many frames may be taken from a queue. None while it pays for copies that its last frames
- * have caused beyond a burst's worth (a flooded super-packet is copied to every port), and never
+ * How many frames may be taken from a queue. None while it pays for what its last frames have cost
+ * beyond a round's worth (a flooded super-packet is copied to every port), and never
  * more than an equal share of the frames that are left, so that no sender takes the last ones.
  */
 static unsigned burst_limit(const struct worker *worker, struct port_queue *queue)
 {
     unsigned left = frame_pool_left(&worker->frames);
 
-    if (CV_UNLIKELY(queue->debt_bytes > BURST_BYTES_MAX)) {
-        queue->debt_bytes -= BURST_BYTES_MAX;
+    if (CV_UNLIKELY(queue->debt_bytes > ROUND_BYTES_MAX)) {
+        queue->debt_bytes -= ROUND_BYTES_MAX;
         queue->is_held_back = false; /* it is paid off round by round, whatever else happens */
         return 0;
     }
