@@ -94,6 +94,7 @@ struct port_queue {
     bool is_held_back;    /* it may have frames, but they must wait for others to come back */
     uint64_t debt_bytes;  /* copies that its last frames have caused */
     bool is_dirty;        /* something was given back since the last settle */
+    bool wants_back;      /* atomic: its frames are not to wait for slow guests of other workers */
     uint64_t active_ns;   /* when it last had a frame */
     unsigned stash_first; /* frames that a full port pushed back: stash[first .. count) */
     unsigned stash_count;

@@ -83,9 +83,10 @@ void worker_purge_lane(struct worker *worker, struct lane *lane, const struct po
 /*
  * Buffers go back in order, so frames that wait for one guest hold back those behind them that have
  * long reached others. When that is too many, frames that are only held depart, and frames that
- * wait for a slow guest are dropped, unless that guest's port is to push back its senders.
+ * wait for a slow guest are dropped, unless that guest's port is to push back its senders. Other
+ * workers are asked to do the same (let_go).
  */
-static void unblock_source(struct worker *worker, const struct port_queue *source)
+static void unblock_source(struct worker *worker, struct port_queue *source)
 {
     for (unsigned i = 0; i < worker->open_count; i++) {
         struct lane *lane = worker->open[i];
@@ -98,6 +99,28 @@ static void unblock_source(struct worker *worker, const struct port_queue *sourc
         worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
         /* A guest that takes a frame now and then would do the same harm again at once. */
         lane->no_wait_until_ns = worker->now_ns + STALL_NS;
+    }
+    if (worker->peer_count == 1 || source->wants_back)
+        return;
+    __atomic_store_n(&source->wants_back, true, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < worker->peer_count; i++)
+        worker_wake(&worker->peers[i]);
+}
+
+/* Ends frames that wait here for a slow guest, when other workers want them back. */
+static void let_go(struct worker *worker, struct lane *lane)
+{
+    struct convoy *convoy = &lane->convoy;
+    unsigned i = 0;
+
+    while (i < convoy->count) {
+        const struct port_queue *source = convoy_frames(convoy)[i++]->source;
+
+        if (source->worker == worker->id || !__atomic_load_n(&source->wants_back, __ATOMIC_RELAXED))
+            continue;
+        worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
+        lane->no_wait_until_ns = worker->now_ns + STALL_NS;
+        i = 0;
     }
 }
 
@@ -114,6 +137,8 @@ static unsigned settle_dirty(struct worker *worker, struct port_queue **ret_shor
         queue->is_dirty = false;
         if (CV_UNLIKELY(!queue->port->ops->settle(queue)))
             ret_short[short_count++] = queue;
+        else if (CV_UNLIKELY(queue->wants_back))
+            __atomic_store_n(&queue->wants_back, false, __ATOMIC_RELAXED);
     }
     return short_count;
 }
@@ -145,10 +170,12 @@ static void lane_blocked(struct worker *worker, struct lane *lane)
         worker_purge_lane(worker, lane, NULL, DROP_QUEUE_FULL);
         return;
     }
-    if (!lane->is_stalled && worker->now_ns - convoy->blocked_since_ns < STALL_NS)
-        return;
-    lane->is_stalled = true;
-    worker_purge_lane(worker, lane, NULL, DROP_STALLED);
+    if (lane->is_stalled || worker->now_ns - convoy->blocked_since_ns >= STALL_NS) {
+        lane->is_stalled = true;
+        worker_purge_lane(worker, lane, NULL, DROP_STALLED);
+    } else if (worker->peer_count > 1 && lane->outlet->full != FULL_PUSH_BACK) {
+        let_go(worker, lane);
+    }
 }
 
 static unsigned lane_deliver(struct lane *lane)

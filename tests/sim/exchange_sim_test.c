@@ -175,6 +175,28 @@ static void one_queue_of_a_port_stops(void **state)
     sim_free(sim);
 }
 
+/*
+ * Frames that wait for a slow guest on another worker keep back the buffers of those behind them
+ * as much as if they waited here: the sender's traffic to others must go on all the same.
+ */
+static void slow_guest_elsewhere_does_not_starve_a_sender(void **state)
+{
+    struct sim *sim = world_new(3, 1);
+    struct fake_queue *from = sim_queue(sim, 0);
+
+    (void)state;
+    sim_queue(sim, 1)->room = 0; /* served by worker 1; ports 0 and 2 by worker 0 */
+    fake_queue_arrive_for(from, 1, 1);
+    for (unsigned i = 0; i < 100; i++) {
+        fake_queue_arrive_for(from, 2, fake_queue_free(from));
+        sim_round_all(sim);
+        sim->now_ns += 1000;
+    }
+    assert_true(sim_queue(sim, 2)->delivered > 10 * FAKE_RING_FRAMES);
+    assert_int_equal(sim_drops(sim, 1, DROP_QUEUE_FULL), 1);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -184,6 +206,7 @@ int main(void)
         cmocka_unit_test(worker_that_is_behind),
         cmocka_unit_test(sender_goes_while_its_frames_wait_elsewhere),
         cmocka_unit_test(one_queue_of_a_port_stops),
+        cmocka_unit_test(slow_guest_elsewhere_does_not_starve_a_sender),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
