@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the lists are used by those who source this
 # What the project needs of Debian 12, by purpose, and how it gets there. Sourced by the two
 # commands at the root.
 
