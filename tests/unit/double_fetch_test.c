@@ -210,7 +210,7 @@ static void guest_end(struct guest *guest)
     if (guest->flips_transmitq || guest->flips_receiveq) {
         __atomic_store_n(&guest->must_stop, true, __ATOMIC_RELAXED);
         pthread_join(guest->thread, NULL);
-        assert_true(guest->flips > 0);
+        assert_true(guest->flips > 1000);
     }
     queue_bed_uninit(&guest->bed);
 }
@@ -374,13 +374,18 @@ static void run(bool flips_sender, bool flips_receiver, bool mergeable, unsigned
     guest_start(&sender);
     guest_start(&receiver);
     end_ns = clock_now_ns() + RUN_NS;
-    while (clock_now_ns() < end_ns)
+    for (unsigned round = 0; clock_now_ns() < end_ns; round++) {
         frames += move_a_burst();
+        if (round % 64 == 0) { /* what has been written over by and by starts anew */
+            make_right(&sender);
+            make_right(&receiver);
+        }
+    }
     guest_end(&sender);
     guest_end(&receiver);
     print_message("%llu frames, %llu delivered, %llu faults\n", (unsigned long long)frames,
                   (unsigned long long)delivered, (unsigned long long)faults);
-    assert_true(delivered > 100 && faults > 10);
+    assert_true(delivered > 100);
 }
 
 static void sender_changes_its_mind(void **state)
