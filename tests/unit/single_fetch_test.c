@@ -191,6 +191,31 @@ static void receive_reads_the_ring_once(void **state)
         frame_pool_put(&bed.pool, frames[i]);
 }
 
+/* A group reads each buffer's descriptor once; the first one, which decides whether there is a
+ * group, is walked again, as a whole. */
+static void deliver_reads_descriptors_once(void **state)
+{
+    struct frame frame = {0}, *frames[8];
+    struct bed_ring *ring = &bed.receiveq;
+    unsigned done;
+
+    (void)state;
+    wire_begin(&wire);
+    wire_payload(&wire, 46, 1);
+    wire_view(&wire, 60, NULL, 0, &frame);
+    for (unsigned i = 0; i < 8; i++) {
+        queue_bed_post(&bed, 100, 0);
+        frames[i] = &frame;
+    }
+    count_begin();
+    done = vhost_deliver(&bed.queue.base, frames, 8, false);
+    count_end();
+    wire_unview(&frame);
+    assert_int_equal(done, 8);
+    assert_int_equal(words_read_once(ring->desc + 1, 63 * sizeof(*ring->desc)), 14);
+    assert_int_equal(reads[((uint8_t *)ring->desc - memory) / 8], 2);
+}
+
 /* Whatever is decided about a received frame is decided from the private copy. */
 static void decisions_read_no_guest_memory(void **state)
 {
@@ -229,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(walkers_read_descriptors_once, begin, end),
         cmocka_unit_test_setup_teardown(event_index_is_read_once, begin, end),
         cmocka_unit_test_setup_teardown(receive_reads_the_ring_once, begin, end),
+        cmocka_unit_test_setup_teardown(deliver_reads_descriptors_once, begin, end),
         cmocka_unit_test_setup_teardown(decisions_read_no_guest_memory, begin, end),
     };
 
