@@ -41,7 +41,7 @@ enum hostile_mark {
 };
 
 struct hostile_test {
-    const char *class; /* of threats.md */
+    const char *class; /* of docs/security.md */
     const char *name;
     void (*attack)(struct hostile *h);
     unsigned marks;          /* a set of enum hostile_mark */
