@@ -127,16 +127,23 @@ grown() {
     echo $(($(port_value "$2" "$3") - before))
 }
 
-# `lost_only NAME REASON...`: whether nothing was dropped since a snapshot, at any port, for other
-# reasons than these; says what was.
-lost_only() {
-    local name=$1 lost
+# `losses NAME REASON...` prints what was dropped since a snapshot, at any port, for other reasons
+# than these, a line each: port, number, reason.
+losses() {
+    local name=$1
     shift
-    lost=$(convoy --json port list | jq -r --slurpfile before "$GUEST_WORK/snapshot.$name" '
+    convoy --json port list | jq -r --slurpfile before "$GUEST_WORK/snapshot.$name" '
         ($before[0].ports | map({key: .name, value: .drops}) | from_entries) as $old |
         .ports[] | .name as $port | .drops | to_entries[] |
         .value -= ($old[$port][.key] // 0) | select(.value > 0 and
-            (.key | IN($ARGS.positional[]) | not)) | "\($port) \(.value) \(.key)"' --args "$@")
+            (.key | IN($ARGS.positional[]) | not)) | "\($port) \(.value) \(.key)"' --args "$@"
+}
+
+# Whether nothing was dropped for other reasons than these; says what was: `lost_only NAME
+# REASON...`.
+lost_only() {
+    local lost
+    lost=$(losses "$@")
     [[ -z $lost ]] || {
         echo "  dropped: $lost"
         return 1
@@ -164,12 +171,12 @@ serve_iperf() { # GUEST...
     done
 }
 
-# `iperf_mbit GUEST ADDRESS [ARGUMENT]...` sends for 1.5 seconds, unless told otherwise, and prints
+# `iperf_mbit GUEST ADDRESS [ARGUMENT]...` sends for a second, unless told otherwise, and prints
 # Mbit/s as the receiver saw them.
 iperf_mbit() {
     local name=$1 address=$2 out
     shift 2
-    out=$(guest_run "$name" "iperf3 -c $address -t 1.5 -J $*") &&
+    out=$(guest_run "$name" "iperf3 -c $address -t 1 -J $*") &&
         jq -e '.end | (.sum_received // .sum).bits_per_second / 1e6 | floor' <<<"$out" && return
     guest_say "iperf3 from $name to $address failed: $(jq -r .error <<<"$out" 2>/dev/null)"
     echo 0
@@ -196,6 +203,30 @@ pings() {
         echo "  $out"
         return 1
     fi
+}
+
+# Sends numbered frames from a guest to another, in which every byte is checked:
+# `frames_arrive FROM TO COUNT SIZE`. None may be doubled, reordered or altered, and none lost but
+# those that the switch, or the socket in the guest, says it has dropped.
+frames_arrive() {
+    local from=$1 to=$2 mac receiving report lost said drops
+    mac=$(guest_run "$to" 'cat /sys/class/net/eth0/address')
+    snapshot frames
+    guest_run -t 60 "$to" "framecheck receive eth0 $3 15" >"$GUEST_WORK/framecheck" &
+    receiving=$!
+    guest_run -t 60 "$from" "framecheck send eth0 $mac $3 $4" >"$GUEST_WORK/framecheck.sent" || true
+    wait "$receiving" || true
+    report=$(<"$GUEST_WORK/framecheck")
+    echo "    $from -> $to: ${report%%$'\n'*}"
+    if [[ ! $report =~ ^received\ [0-9]+\ lost\ ([0-9]+)\ doubled\ 0\ reordered\ 0\ altered\ 0\ \
+socket_drops\ ([0-9]+)\  ]]; then
+        echo "  $report; the sender: $(<"$GUEST_WORK/framecheck.sent")"
+        return 1
+    fi
+    lost=${BASH_REMATCH[1]} said=${BASH_REMATCH[2]}
+    drops=$(($(grown frames "$from" .dropped) + $(grown frames "$to" .dropped)))
+    ((lost == 0)) || echo "    dropped by the switch: $(losses frames | paste -sd,)"
+    holds "$lost <= $said + $drops" && lost_only frames queue_full stalled
 }
 
 # --- a script's frame -----------------------------------------------------------------------------

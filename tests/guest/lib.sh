@@ -25,7 +25,7 @@
 # Environment: GUEST_WORK (default: a fresh folder, removed by guest_cleanup; a given one is kept),
 # GUEST_CACHE (built things to be used again; default /var/tmp/convoy-guest), GUEST_LIFE_S (no
 # guest outlives this, whatever happens to the script; default 900), GUEST_XSTATE (a ready
-# libumlxstate.so, else it is compiled).
+# libumlxstate.so, else it is compiled), GUEST_ADD (a program of the host to put into all guests).
 
 GUEST_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -310,7 +310,8 @@ guest_initramfs() { # uml | qemu
     if [[ $1 == qemu ]]; then
         options=(--qemu "$(guest_qemu_kernel_fetch)") || return 1
     fi
-    for source in "$GUEST_DIR/init" "$GUEST_DIR/initramfs.sh"; do
+    [[ -z ${GUEST_ADD:-} ]] || options+=(--add "$GUEST_ADD")
+    for source in "$GUEST_DIR/init" "$GUEST_DIR/initramfs.sh" ${GUEST_ADD:+"$GUEST_ADD"}; do
         [[ $out -nt $source ]] || rm -f "$out"
     done
     [[ -e $out ]] || "$GUEST_DIR/initramfs.sh" "${options[@]}" "$out" || return 1

@@ -63,7 +63,7 @@ was_done_for() { # PORT COUNTER...
 
 host_sends() { # GUEST MBIT
     local mbit
-    mbit=$(timeout 20 iperf3 -c "${ADDRESS[$1]}" -t 1.5 -J | jq '.end.sum_received.bits_per_second / 1e6 | floor')
+    mbit=$(timeout 20 iperf3 -c "${ADDRESS[$1]}" -t 1 -J | jq '.end.sum_received.bits_per_second / 1e6 | floor')
     echo "    host -> $1: $mbit Mbit/s"
     holds "$mbit >= $2"
 }

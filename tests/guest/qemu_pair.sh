@@ -105,6 +105,8 @@ snapshot tcp
 check "TCP QEMU to User Mode Linux" moves q1 10.0.0.1 20
 check "TCP User Mode Linux to QEMU" moves vm1 10.0.0.11 20
 check "TCP QEMU to QEMU" moves q2 10.0.0.11 20
+check "numbered frames arrive, QEMU to User Mode Linux" frames_arrive q1 vm1 50000 60
+check "numbered frames arrive, User Mode Linux to QEMU" frames_arrive vm1 q2 50000 1514
 check "no unexplained loss" lost_only tcp queue_full stalled
 check "flows spread over two queue pairs" flows_spread
 check "the number of queue pairs can change" pairs_can_change

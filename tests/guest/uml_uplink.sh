@@ -76,7 +76,7 @@ host_moves() {
     fi
     address=$1 floor=$2
     shift 2
-    out=$("${prefix[@]}" timeout 20 iperf3 -c "$address" -t 1.5 -J "$@") || {
+    out=$("${prefix[@]}" timeout 20 iperf3 -c "$address" -t 1 -J "$@") || {
         echo "  $(jq -r .error <<<"$out")"
         return 1
     }
