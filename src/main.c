@@ -9,6 +9,7 @@
  *
  * and back in the opposite order.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@
 #include "control/control_server.h"
 #include "control/control_socket.h"
 #include "control/version.h"
+#include "guest/foreign_fd.h"
 #include "guest/guest_memory.h"
 #include "startup.h"
 #include "switch/vswitch.h"
@@ -93,6 +95,10 @@ static int run(const struct config *config, const char *config_path, struct erro
     rc = guest_memory_guard_install();
     if (rc < 0) {
         (void)error_set(error, rc, "cannot guard guest memory: %s", strerror(-rc));
+        goto unwatch_signals;
+    }
+    if (!foreign_fd_init()) {
+        rc = error_set(error, -ENOMEM, "cannot start the thread that closes descriptors of peers");
         goto unwatch_signals;
     }
     rc = control_socket_open(&socket, config->run_dir, config->control_socket, error);

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 
-/* Where the closing thread reads the numbers from; -1: it has not been needed yet. */
+/* Where the closing thread gets the numbers from; -1: there is none. */
 static int closer_pipe = -1;
 
 /* The kernel's name: "anon_inode:[eventfd]", "pipe:[1234]", or a path. Not terminated by itself. */
@@ -79,8 +79,7 @@ static void *closer_main(void *context)
     return NULL;
 }
 
-/* The thread is started when the first such descriptor comes: honest peers send none. */
-static bool closer_start(void)
+bool foreign_fd_init(void)
 {
     pthread_attr_t attributes;
     pthread_t thread;
@@ -114,7 +113,7 @@ void foreign_fd_close(int fd)
     }
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &no_linger, sizeof(no_linger));
     /* Better one descriptor too many than a thread that waits. */
-    if (!closer_start() || write(closer_pipe, &fd, sizeof(fd)) != sizeof(fd))
+    if (closer_pipe < 0 || write(closer_pipe, &fd, sizeof(fd)) != sizeof(fd))
         log_warning(
             "a peer's descriptor of an odd kind stays open: closing it might take for ever");
 }

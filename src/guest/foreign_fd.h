@@ -20,6 +20,9 @@ enum foreign_fd_kind {
     FOREIGN_FD_OTHER,  /* a file on a disk, a directory, a device, another socket, ... */
 };
 
+/* Starts the thread that closes what may hang; false when it cannot be. Once, at start-up. */
+bool foreign_fd_init(void) CV_MUST_CHECK;
+
 enum foreign_fd_kind foreign_fd_kind(int fd);
 
 /* For people: "a pipe", or what the kernel calls it, in the caller's buffer; returns the buffer. */

@@ -81,9 +81,10 @@ static unsigned tap_receive(struct port_queue *queue, struct frame_pool *pool,
 {
     struct port_tap *tap = port_tap_of(queue->port);
     unsigned count = 0;
+    uint64_t bytes = 0;
 
     tap->is_drained = false;
-    while (count < max) {
+    while (count < max && bytes < BURST_BYTES_MAX) {
         struct frame *frame = frame_pool_get(pool);
 
         if (!frame)
@@ -96,6 +97,7 @@ static unsigned tap_receive(struct port_queue *queue, struct frame_pool *pool,
         }
         if (frame->piece_count == 0)
             frame_pool_drop_buffer(pool, frame);
+        bytes += frame->len;
         ret_frames[count++] = frame;
     }
     return count;

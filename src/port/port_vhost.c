@@ -48,7 +48,7 @@ struct port_vhost {
     uint64_t changes_since_ns; /* start of the second in which changes are counted */
     unsigned change_count;
     struct reactor_timer change_timer; /* set while the front end is not read: too many changes */
-    struct log_limit log;
+    struct log_limit log[2];           /* lines about what is normal, and about what is not */
     char last_fault[256];
     struct vhost_queue queues[]; /* base.queue_count of them */
 };
@@ -68,7 +68,7 @@ static void say(struct port_vhost *port, enum log_level level, const char *forma
     char text[512];
     va_list args;
 
-    if (!log_limit_pass(&port->log, clock_now_ns(), &suppressed))
+    if (!log_limit_pass(&port->log[level <= LOG_LEVEL_WARNING], clock_now_ns(), &suppressed))
         return;
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
@@ -198,6 +198,9 @@ static enum guest_fault queue_prepare(struct port_vhost *port, struct vhost_queu
         features & (VIRTIO_FEATURE(VIRTIO_NET_F_MRG_RXBUF) | VIRTIO_FEATURE(VIRTIO_F_VERSION_1))
             ? VNET_HDR_BYTES
             : VNET_HDR_LEGACY_BYTES;
+    /* A super-packet that is half cut was cut for what the guest took then. */
+    if (queue->offloads != guest_offloads(features))
+        vhost_forget_front(&queue->base);
     queue->offloads = guest_offloads(features);
     queue->fault = GUEST_FAULT_NONE;
     queue->owes_calls = true;

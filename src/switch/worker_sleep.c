@@ -169,10 +169,12 @@ static bool arm_blocked_lanes(struct worker *worker)
     bool has_room = false;
 
     for (unsigned i = 0; i < worker->open_count; i++) {
-        struct port_queue *queue = worker->open[i]->queue;
+        const struct lane *lane = worker->open[i];
 
-        if (worker->open[i]->convoy.blocked_since_ns && queue->worker == worker->id)
-            has_room |= queue->port->ops->arm_to(queue);
+        /* While the port is paused its rings may be gone. */
+        if (lane->convoy.blocked_since_ns && lane->outlet->state == OUTLET_UP &&
+            lane->queue->worker == worker->id)
+            has_room |= lane->queue->port->ops->arm_to(lane->queue);
     }
     return has_room;
 }
