@@ -1,6 +1,7 @@
 #include "hostile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,10 +12,11 @@
 #include "guest/vhost_user.h"
 
 enum {
+    REST_MS = 500,              /* silence after which what has not arrived is lost */
     AWAIT_MS = 3000,            /* for what must happen soon */
     FRAMES_AFTER_ATTACK = 2000, /* that the honest guests exchange to show that they still do */
     MEMORY_GROWTH_KIB_MAX = 1024,
-    ATTEMPTS_MAX = 4, /* of an attack whose warning fell under the limit of log lines */
+    ATTEMPTS_MAX = 8, /* of an attack whose warning fell under the limit of log lines */
 };
 
 const uint8_t hostile_probe_mac[6] = {0x52, 0x54, 0x00, 0x7e, 0x57, 0xf0};
@@ -47,17 +49,22 @@ static void publish_progress(struct hostile *h)
     __atomic_store_n(&h->exchanged, received, __ATOMIC_RELEASE);
 }
 
+/* Frames that left and right have sent and not received. */
+static uint64_t not_arrived(const struct exchange *x)
+{
+    return x->ends[0].sent + x->ends[1].sent - x->ends[0].received - x->ends[1].received;
+}
+
 /* Lets what is under way arrive; the frames to come are held back by a limit on what is sent. */
 static void come_to_rest(struct hostile *h)
 {
     struct exchange *x = &h->honest;
 
     x->options.frames = 1; /* nobody sends: all have sent more */
-    while (!exchange_is_done(x)) {
+    while (not_arrived(x) > h->losses_known &&
+           clock_now_ns() - x->moved_ns < REST_MS * UINT64_C(1000000)) {
         if (!exchange_step(x))
             exchange_wait(x, 50);
-        if (clock_now_ns() - x->moved_ns > 500 * UINT64_C(1000000))
-            break;
     }
     __atomic_store_n(&h->paused, true, __ATOMIC_RELEASE);
     while (__atomic_load_n(&h->pause, __ATOMIC_ACQUIRE) &&
@@ -128,6 +135,7 @@ static int start_honest(struct hostile *h, struct error *error)
                                        .len_min = 60,
                                        .len_max = 1514,
                                        .window = 64,
+                                       .give_up_ms = 20, /* floods take frames out of the window */
                                        .burst = 16};
     uint64_t start_ns;
     int result;
@@ -162,6 +170,33 @@ static int start_probe(struct hostile *h, struct error *error)
     return result;
 }
 
+/*
+ * What the daemon sets up only when a guest first misbehaves is set up now, so that the number of
+ * its open files can be compared from here on.
+ */
+static int warm_up(struct hostile *h, struct error *error)
+{
+    unsigned files = 0;
+    struct front_end fe;
+
+    for (unsigned i = 0; i < 2; i++) {
+        int odd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        uint64_t number = 0;
+
+        if (!hostile_open(h, &fe, &h->attacker))
+            return error_set(error, -EIO, "%s", h->failure);
+        (void)!front_end_tell(&fe, VU_SET_VRING_CALL, &number, sizeof(number), &odd, 1);
+        hostile_close(&fe);
+        close(odd);
+    }
+    h->open_files = UINT32_MAX;
+    for (uint64_t deadline_ns = deadline_in(300); clock_now_ns() < deadline_ns; poll(NULL, 0, 5)) {
+        files = daemon_open_files(&h->daemon);
+        h->open_files = CV_MIN(h->open_files, files);
+    }
+    return 0;
+}
+
 int hostile_start(struct hostile *h, const char *convoyd, struct error *error)
 {
     static const char ports[] = "  - name: attacker\n"
@@ -186,7 +221,7 @@ int hostile_start(struct hostile *h, const char *convoyd, struct error *error)
     if (result == 0)
         result = start_honest(h, error);
     if (result == 0)
-        h->open_files = daemon_open_files(&h->daemon);
+        result = warm_up(h, error);
     if (result < 0)
         daemon_stop(&h->daemon);
     return result;
@@ -268,6 +303,7 @@ static void check_files(struct hostile *h)
             return;
         poll(NULL, 0, 2);
     } while (clock_now_ns() < deadline_ns);
+    daemon_open_files_show(&h->daemon);
     hostile_expect(h, false, "convoyd has %u files open, %u before the attack", files,
                    h->open_files);
 }

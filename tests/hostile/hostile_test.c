@@ -1,7 +1,7 @@
 /*
  * hostile_test CONVOYD [WORD]...: attacks a running convoyd in every way of docs/security.md. WORD
- * chooses tests by class ("C6") or by a part of the name. HOSTILE_ROUNDS (default 2000) is how often
- * the hunts for leaks repeat; 100000 is the full measure.
+ * chooses tests by class ("C6") or by a part of the name. HOSTILE_ROUNDS (default 2000) is how
+ * often the hunts for leaks repeat; 100000 is the full measure.
  */
 #include <signal.h>
 #include <stdlib.h>

@@ -319,6 +319,24 @@ unsigned daemon_open_files(const struct daemon *daemon)
     return count > 2 ? count - 2 : 0; /* "." and ".." */
 }
 
+void daemon_open_files_show(const struct daemon *daemon)
+{
+    struct dirent *entry;
+    char path[64], target[128];
+    DIR *stream;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)daemon->pid);
+    stream = opendir(path);
+    while (stream && (entry = readdir(stream))) {
+        ssize_t n = readlinkat(dirfd(stream), entry->d_name, target, sizeof(target) - 1);
+
+        if (n > 0)
+            fprintf(stderr, "    file %s: %.*s\n", entry->d_name, (int)n, target);
+    }
+    if (stream)
+        closedir(stream);
+}
+
 /* The number behind `key` in /proc/PID/status. */
 static uint64_t status_number(const struct daemon *daemon, const char *key)
 {

@@ -57,6 +57,8 @@ void daemon_log_show(const struct daemon *daemon, size_t from);
 void daemon_port_show(struct daemon *daemon, const char *port);
 
 unsigned daemon_open_files(const struct daemon *daemon);
+/* What they are, on standard error. */
+void daemon_open_files_show(const struct daemon *daemon);
 uint64_t
 daemon_anonymous_kib(const struct daemon *daemon);   /* memory of its own, guests' not counted */
 uint64_t daemon_cpu_ms(const struct daemon *daemon); /* processor time used so far */

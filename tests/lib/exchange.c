@@ -10,7 +10,6 @@
 #include "guest/vhost_user.h"
 
 enum {
-    GIVE_UP_MS = 1000,        /* silence after which what is under way counts as lost */
     HELLO_ETHERTYPE = 0x88b6, /* IEEE 802: local experiments, the second number */
     HELLO_BYTES = 60,
 };
@@ -165,6 +164,8 @@ static void set_defaults(struct exchange_options *options)
 
     if (options->burst == 0)
         options->burst = 64;
+    if (options->give_up_ms == 0)
+        options->give_up_ms = 1000;
     if (options->mss == 0)
         options->mss = mss_of_1500[options->kind];
 }
@@ -448,7 +449,7 @@ void exchange_wait(struct exchange *exchange, int timeout_ms)
 
 static void give_up_old(struct exchange *exchange, uint64_t now_ns)
 {
-    if (now_ns - exchange->moved_ns < (uint64_t)GIVE_UP_MS * 1000000)
+    if (now_ns - exchange->moved_ns < (uint64_t)exchange->options.give_up_ms * 1000000)
         return;
     for (unsigned i = 0; i < exchange->end_count; i++)
         exchange->ends[i].given_up += under_way(exchange, i);
@@ -467,13 +468,19 @@ bool exchange_is_done(const struct exchange *exchange)
     return true;
 }
 
+/* A sleep ends for what calls cannot tell: it is time to read again, or to give up. */
+static int wait_ms(const struct exchange_options *options)
+{
+    return options->read_rate ? 1 : (int)CV_MIN(options->give_up_ms, 100u);
+}
+
 bool exchange_run(struct exchange *exchange, uint64_t deadline_ns)
 {
     while (!exchange_is_done(exchange)) {
         uint64_t now_ns = exchange->moved_ns;
 
         if (!exchange_step(exchange)) {
-            exchange_wait(exchange, 100);
+            exchange_wait(exchange, wait_ms(&exchange->options));
             now_ns = clock_now_ns();
             give_up_old(exchange, now_ns);
         }

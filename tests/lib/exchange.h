@@ -20,18 +20,19 @@ enum { EXCHANGE_ENDS_MAX = 64 };
 
 struct exchange_options {
     enum traffic_kind kind;
-    bool stream;              /* stream packets instead of numbered frames */
-    bool offload_csum;        /* leave transport checksums to the switch */
-    bool verify;              /* judge every frame; otherwise only count them */
-    bool one_way;             /* only even ends send */
-    bool busy;                /* poll instead of waiting for calls */
-    size_t len_min, len_max;  /* numbered: frame bytes; stream: payload bytes; each drawn evenly */
-    size_t mss;               /* stream: largest segment; default: what fits 1500 bytes */
-    unsigned burst;           /* frames per turn; default 64 */
-    unsigned window;          /* frames under way per direction (stream: segments); 0: no limit */
-    uint64_t frames;          /* per sending end; 0: no end */
-    uint64_t read_max;        /* odd ends stop reading after so many frames; 0: they never stop */
-    uint64_t read_rate;       /* odd ends read at most so many frames per second; 0: no limit */
+    bool stream;             /* stream packets instead of numbered frames */
+    bool offload_csum;       /* leave transport checksums to the switch */
+    bool verify;             /* judge every frame; otherwise only count them */
+    bool one_way;            /* only even ends send */
+    bool busy;               /* poll instead of waiting for calls */
+    size_t len_min, len_max; /* numbered: frame bytes; stream: payload bytes; each drawn evenly */
+    size_t mss;              /* stream: largest segment; default: what fits 1500 bytes */
+    unsigned burst;          /* frames per turn; default 64 */
+    unsigned window;         /* frames under way per direction (stream: segments); 0: no limit */
+    unsigned give_up_ms; /* silence after which what is under way counts as lost; default 1000 */
+    uint64_t frames;     /* per sending end; 0: no end */
+    uint64_t read_max;   /* odd ends stop reading after so many frames; 0: they never stop */
+    uint64_t read_rate;  /* odd ends read at most so many frames per second; 0: no limit */
     uint64_t second_features; /* of odd ends, where they differ; 0: they do not */
     uint64_t seed;            /* of the drawn lengths */
     unsigned first_number;    /* of the first end, for several exchanges at one switch; even */
