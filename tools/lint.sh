@@ -16,7 +16,8 @@ for step in "$@"; do
     echo "lint: $step"
     case $step in
     format) c_files | xargs clang-format --dry-run --Werror || status=1 ;;
-    shell) scripts | xargs shellcheck -x || status=1 ;;
+    # SC2317: functions that are called by name look unreachable to it.
+    shell) scripts | xargs shellcheck -x -e SC2317 || status=1 ;;
     man)
         for page in man/*.[1-9]; do
             mandoc -T lint -W warning "$page" || status=1
@@ -26,7 +27,6 @@ for step in "$@"; do
         cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j2 -I src -I tests -I tests/lib \
             --enable=warning,performance,portability --suppress=missingIncludeSystem \
             --suppress=normalCheckLevelMaxBranches --suppress=preprocessorErrorDirective \
-            '-Djson_object_foreach(o,k,v)=for(;;)' '-Djson_array_foreach(a,i,v)=for(;;)' \
             src cli tests/lib || status=1
         ;;
     tidy)

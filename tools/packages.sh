@@ -2,8 +2,11 @@
 # What the project needs of Debian 12, by purpose, and how it gets there. Sourced by the two
 # commands at the root.
 
+# shellcheck disable=SC2034 # used by whoever sources this
 PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libyaml-dev libjansson-dev libcmocka-dev)
+# shellcheck disable=SC2034
 PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps jq)
+# shellcheck disable=SC2034
 PACKAGES_CHECK=(clang llvm libclang-rt-14-dev clang-format clang-tidy cppcheck mandoc shellcheck git
     qemu-system-x86 dpdk-dev iputils-ping)
 

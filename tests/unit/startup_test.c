@@ -124,8 +124,8 @@ static void test_run_dir_wins(void **state)
 
 static void test_named_control_socket_stays(void **state)
 {
-    struct startup_options options = {
-        .config_path = write_config("control: /run/named.sock\n"), .run_dir = "/run/two"};
+    struct startup_options options = {.config_path = write_config("control: /run/named.sock\n"),
+                                      .run_dir = "/run/two"};
     struct config config;
     struct error error;
     bool found;
