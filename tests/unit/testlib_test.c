@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "crc32c.h"
+#include "front_ring.h"
 #include "traffic.h"
 #include "traffic_bytes.h"
 
@@ -242,6 +243,291 @@ static void stream_order_is_judged(void **state)
     fixture_free(f);
 }
 
+/* --- rings --- */
+
+struct ring_fixture {
+    struct guest_ram ram;
+    struct front_ring ring;
+    uint16_t taken; /* the device's: next available entry */
+    uint16_t used;  /* the device's: next used entry */
+    unsigned seen;  /* frames shown to the visitor */
+    size_t seen_len;
+    uint8_t seen_bytes[4096];
+};
+
+static struct ring_fixture *ring_new(bool to_guest, bool event_idx, bool in_order)
+{
+    struct guest_ram_layout layouts[2] = {{0x100000, 1 << 20, 0}, {0x900000, 1 << 20, 4096}};
+    struct front_ring_options options = {.size = 16,
+                                         .slot_bytes = 2048,
+                                         .hdr_bytes = VNET_HDR_BYTES,
+                                         .to_guest = to_guest,
+                                         .event_idx = event_idx,
+                                         .in_order = in_order,
+                                         .mergeable = true,
+                                         .indirect = true};
+    struct ring_fixture *f = calloc(1, sizeof(*f));
+    struct error error;
+
+    assert_non_null(f);
+    assert_int_equal(guest_ram_init(&f->ram, layouts, 2, true, &error), 0);
+    assert_int_equal(front_ring_init(&f->ring, &f->ram, &options, &error), 0);
+    return f;
+}
+
+static void ring_free(struct ring_fixture *f)
+{
+    front_ring_uninit(&f->ring);
+    guest_ram_uninit(&f->ram);
+    free(f);
+}
+
+/* The device's view of a guest-physical address. */
+static uint8_t *device_at(struct ring_fixture *f, uint64_t address)
+{
+    for (unsigned i = 0; i < f->ram.count; i++) {
+        struct guest_ram_region *r = &f->ram.regions[i];
+
+        if (address - r->layout.guest_address < r->layout.size)
+            return r->bytes + (address - r->layout.guest_address);
+    }
+    fail_msg("address %#llx is in no region", (unsigned long long)address);
+    return NULL;
+}
+
+/* Takes the next chain; copies between it and `bytes`, descriptor by descriptor. Returns its head.
+ */
+static uint16_t device_take(struct ring_fixture *f, uint8_t *bytes, size_t *len)
+{
+    uint16_t head = f->ring.avail->ring[f->taken++ & f->ring.mask], at = head;
+    const struct front_desc *table = f->ring.desc;
+    size_t done = 0, room = *len;
+
+    if (table[at].flags & FRONT_DESC_INDIRECT) {
+        table = (const struct front_desc *)device_at(f, table[at].guest_address);
+        at = 0;
+    }
+    for (;; at = table[at].next) {
+        size_t n = CV_MIN((size_t)table[at].len, room - done);
+
+        if (table[at].flags & FRONT_DESC_WRITE)
+            memcpy(device_at(f, table[at].guest_address), bytes + done, n);
+        else
+            memcpy(bytes + done, device_at(f, table[at].guest_address), n);
+        done += n;
+        if (!(table[at].flags & FRONT_DESC_NEXT))
+            break;
+    }
+    *len = done;
+    return head;
+}
+
+static void device_use(struct ring_fixture *f, uint32_t id, uint32_t len)
+{
+    f->ring.used->ring[f->used & f->ring.mask] = (struct front_used_elem){id, len};
+    __atomic_store_n(&f->ring.used->index, ++f->used, __ATOMIC_RELEASE);
+}
+
+static void see(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
+{
+    struct ring_fixture *f = context;
+
+    (void)hdr;
+    f->seen++;
+    f->seen_len = len;
+    memcpy(f->seen_bytes, frame, len);
+}
+
+/* Whatever the cut, the device reads the bytes that were sent, in 1000 rounds over a ring of 16. */
+static void sent_frames_survive_any_cut(void **state)
+{
+    static const struct front_cut cuts[] = {
+        {.piece_count = 0},
+        {.each_bytes = 20},
+        {.piece_count = 3, .piece_bytes = {1, 11, 7}},
+        {.piece_count = 1, .piece_bytes = {12}, .each_bytes = 3, .indirect = true},
+        {.indirect = true},
+    };
+
+    (void)state;
+    for (unsigned c = 0; c < CV_COUNT_OF(cuts); c++) {
+        struct ring_fixture *f = ring_new(false, true, true);
+
+        f->ring.cut = cuts[c];
+        for (unsigned i = 0; i < 1000; i++) {
+            uint8_t *room = front_ring_reserve(&f->ring), bytes[256];
+            size_t len = sizeof(bytes);
+
+            assert_non_null(room);
+            for (unsigned b = 0; b < 40; b++)
+                room[b] = (uint8_t)(i + b);
+            assert_true(front_ring_commit(&f->ring, NULL, 40));
+            front_ring_publish(&f->ring);
+            device_use(f, device_take(f, bytes, &len), 0);
+            assert_int_equal(len, 52);
+            for (unsigned b = 0; b < 40; b++)
+                assert_int_equal(bytes[12 + b], (uint8_t)(i + b));
+            assert_int_equal(front_ring_reclaim(&f->ring), 1);
+        }
+        assert_int_equal(f->ring.stats.faults, 0);
+        ring_free(f);
+    }
+}
+
+static void full_ring_refuses(void **state)
+{
+    struct ring_fixture *f = ring_new(false, false, false);
+
+    (void)state;
+    f->ring.cut.each_bytes = 12; /* five descriptors for 48 bytes and the header */
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(front_ring_commit(&f->ring, NULL, 48));
+    assert_non_null(front_ring_reserve(&f->ring));
+    assert_false(front_ring_commit(&f->ring, NULL, 48));
+    f->ring.cut.each_bytes = 0;
+    assert_true(front_ring_commit(&f->ring, NULL, 48));
+    assert_null(front_ring_reserve(&f->ring));
+    ring_free(f);
+}
+
+/* Frames in one buffer, in many, and in buffers that are cut themselves. */
+static void received_frames_are_gathered(void **state)
+{
+    (void)state;
+    for (unsigned variant = 0; variant < 3; variant++) {
+        struct ring_fixture *f = ring_new(true, false, true);
+
+        f->ring.post_bytes = variant == 0 ? 2048 : 100;
+        f->ring.cut.each_bytes = variant == 2 ? 60 : 0;
+        front_ring_post(&f->ring, 16);
+        for (unsigned i = 0; i < 500; i++) {
+            uint8_t bytes[512] = {0};
+            uint16_t heads[8], buffers = variant == 0 ? 1 : 5, lens[8];
+            size_t total = 12 + 400 + i % 80, done = 0;
+
+            for (size_t b = 12; b < total; b++)
+                bytes[b] = (uint8_t)(b * 3 + i);
+            bytes[10] = (uint8_t)buffers; /* num_buffers */
+            for (unsigned n = 0; n < buffers; n++) {
+                size_t len = CV_MIN(total - done, (size_t)f->ring.post_bytes);
+
+                lens[n] = (uint16_t)len;
+                heads[n] = device_take(f, bytes + done, &len);
+                done += len;
+            }
+            for (unsigned n = 0; n < buffers; n++)
+                device_use(f, heads[n], lens[n]);
+            assert_int_equal(front_ring_receive(&f->ring, 16, see, f), 1);
+            assert_int_equal(f->seen_len, total - 12);
+            assert_memory_equal(f->seen_bytes, bytes + 12, total - 12);
+        }
+        assert_string_equal(f->ring.first_fault.text, "");
+        ring_free(f);
+    }
+}
+
+/* One wrong move of a device each; everyone is a fault. */
+static void wrong_devices_are_seen(void **state)
+{
+    (void)state;
+    for (unsigned wrong = 0; wrong < 8; wrong++) {
+        struct ring_fixture *f = ring_new(true, false, wrong == 5);
+        uint8_t bytes[64] = {[10] = wrong == 3 ? 0 : wrong == 4 ? 3 : 1};
+        size_t len = sizeof(bytes);
+        uint16_t first, second;
+
+        front_ring_post(&f->ring, 8);
+        first = device_take(f, bytes, &len);
+        second = device_take(f, bytes, &len);
+        if (wrong == 0)
+            device_use(f, 16, 64); /* beyond the ring */
+        else if (wrong == 1)
+            device_use(f, 12, 64); /* never offered */
+        else if (wrong == 2)
+            device_use(f, first, 5000); /* longer than the buffer */
+        else if (wrong == 3 || wrong == 4)
+            device_use(f, first, 64); /* num_buffers 0, or of buffers that are not used */
+        else if (wrong == 5)
+            device_use(f, second, 64); /* not in order */
+        else if (wrong == 6)
+            device_use(f, first, 11); /* shorter than its header */
+        else
+            f->ring.used->index = 9; /* more than was offered */
+        front_ring_receive(&f->ring, 16, see, f);
+        if (wrong == 5)
+            assert_int_equal(f->ring.stats.out_of_order, 1);
+        assert_in_range(f->ring.stats.faults, 1, 2);
+        ring_free(f);
+    }
+}
+
+static void giving_back_twice_is_seen(void **state)
+{
+    struct ring_fixture *f = ring_new(false, false, false);
+    uint8_t bytes[256];
+    size_t len = sizeof(bytes);
+    uint16_t head;
+
+    (void)state;
+    assert_true(front_ring_commit(&f->ring, NULL, 60));
+    assert_true(front_ring_commit(&f->ring, NULL, 60));
+    front_ring_publish(&f->ring);
+    head = device_take(f, bytes, &len);
+    device_use(f, head, 0);
+    assert_int_equal(front_ring_reclaim(&f->ring), 1);
+    device_use(f, head, 0);
+    front_ring_reclaim(&f->ring);
+    assert_int_equal(f->ring.stats.faults, 1);
+    ring_free(f);
+}
+
+/* IN_ORDER: the last element of a batch stands for all before it. */
+static void batches_are_reclaimed(void **state)
+{
+    struct ring_fixture *f = ring_new(false, false, true);
+    uint16_t head = 0;
+
+    (void)state;
+    for (unsigned round = 0; round < 50; round++) {
+        for (unsigned i = 0; i < 7; i++)
+            assert_true(front_ring_commit(&f->ring, NULL, 60));
+        front_ring_publish(&f->ring);
+        for (unsigned i = 0; i < 7; i++) {
+            uint8_t bytes[256];
+            size_t len = sizeof(bytes);
+
+            head = device_take(f, bytes, &len);
+        }
+        f->ring.used->ring[f->used & f->ring.mask].id = head;
+        f->used += 7;
+        __atomic_store_n(&f->ring.used->index, f->used, __ATOMIC_RELEASE);
+        assert_int_equal(front_ring_reclaim(&f->ring), 7);
+    }
+    assert_int_equal(f->ring.stats.faults, 0);
+    ring_free(f);
+}
+
+/* Kicks are made when the device asks for them, by flag and by event index, and not otherwise. */
+static void kicks_follow_the_device(void **state)
+{
+    (void)state;
+    for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
+        struct ring_fixture *f = ring_new(false, event_idx, false);
+        uint16_t *avail_event = (uint16_t *)&f->ring.used->ring[16];
+
+        *avail_event = 2;
+        f->ring.used->flags = 1;
+        for (unsigned i = 0; i < 6; i++) {
+            if (i == 4)
+                f->ring.used->flags = 0;
+            assert_true(front_ring_commit(&f->ring, NULL, 60));
+            front_ring_publish(&f->ring);
+            assert_int_equal(f->ring.stats.kicks, event_idx ? i >= 2 : i >= 4 ? i - 3 : 0);
+        }
+        ring_free(f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +540,13 @@ int main(void)
         cmocka_unit_test(streams_are_right),
         cmocka_unit_test(wrong_super_packets_are_seen),
         cmocka_unit_test(stream_order_is_judged),
+        cmocka_unit_test(sent_frames_survive_any_cut),
+        cmocka_unit_test(full_ring_refuses),
+        cmocka_unit_test(received_frames_are_gathered),
+        cmocka_unit_test(wrong_devices_are_seen),
+        cmocka_unit_test(giving_back_twice_is_seen),
+        cmocka_unit_test(batches_are_reclaimed),
+        cmocka_unit_test(kicks_follow_the_device),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
