@@ -306,7 +306,7 @@ guest_run_result() { # NAME ID STATUS
 # Builds once, in the cache, what every guest of a kind needs, and prints its path. Anything older
 # than its source is built again.
 guest_initramfs() { # uml | qemu
-    local out=$GUEST_CACHE/initramfs-$1.gz options=() source
+    local out=$GUEST_CACHE/initramfs-$1${GUEST_ADD:+-${GUEST_ADD##*/}}.gz options=() source
     if [[ $1 == qemu ]]; then
         options=(--qemu "$(guest_qemu_kernel_fetch)") || return 1
     fi
