@@ -98,7 +98,7 @@ static void unblock_source(struct worker *worker, struct port_queue *source)
             continue;
         worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
         /* A guest that takes a frame now and then would do the same harm again at once. */
-        lane->no_wait_until_ns = worker->now_ns + STALL_NS;
+        lane->no_wait_until_ns = worker->now_ns + NO_WAIT_NS;
     }
     if (worker->peer_count == 1 || source->wants_back)
         return;
@@ -119,7 +119,7 @@ static void let_go(struct worker *worker, struct lane *lane)
         if (source->worker == worker->id || !__atomic_load_n(&source->wants_back, __ATOMIC_RELAXED))
             continue;
         worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
-        lane->no_wait_until_ns = worker->now_ns + STALL_NS;
+        lane->no_wait_until_ns = worker->now_ns + NO_WAIT_NS;
         i = 0;
     }
 }

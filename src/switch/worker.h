@@ -18,7 +18,10 @@
 #include "switch/watchdog.h"
 
 /* How long frames wait for a guest that takes none, before they are dropped. */
-#define STALL_NS UINT64_C(20000000)
+#define STALL_NS UINT64_C(100000000)
+
+/* How long nothing waits for a guest after frames that waited for it held back others. */
+#define NO_WAIT_NS UINT64_C(20000000)
 
 enum {
     LANES_MAX = PORTS_MAX * PORT_QUEUE_PAIRS_MAX,
