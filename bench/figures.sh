@@ -60,6 +60,9 @@ cleanup() {
 
 # --- TCP between two guests, against native and the kernel's TAP -----------------------------------
 
+# Each guest has a processor, as a virtual machine with one virtual processor has: User Mode Linux
+# is several processes that hand over to each other, and across processors that costs wake-ups.
+
 iperf_gbps() { jq -r '.end.sum_received.bits_per_second / 1e9'; }
 
 native_start() {
@@ -90,7 +93,7 @@ guest_tcp_run() { # FROM TO-ADDRESS
 
 guest_rtt_us() { # FROM TO-ADDRESS: median of a ping-pong
     guest_run "$1" "sockperf ping-pong -i $2 -t 3 --tcp 2>&1" |
-        awk '/percentile 50.000/ {print $NF * 2}'
+        awk '/percentile 50.000/ {print $NF}'
 }
 
 figure_tcp() {
@@ -98,34 +101,34 @@ figure_tcp() {
     say "== TCP, iperf3, one stream, ${SECONDS_EACH} s, median of $RUNS, Gbit/s"
     native_start
     daemon_start "ports: [{name: c1}, {name: c2}]" || return 1
-    guest_uml_start c1 "$RUN_DIR/c1.sock" ip=10.1.0.1/24
-    guest_uml_start c2 "$RUN_DIR/c2.sock" ip=10.1.0.2/24
+    guest_uml_start c1 "$RUN_DIR/c1.sock" ip=10.1.0.1/24 cpus=0
+    guest_uml_start c2 "$RUN_DIR/c2.sock" ip=10.1.0.2/24 cpus=1
     guest_wait_ready c1 c2 || return 1
     guest_run c2 'iperf3 -s -D >/dev/null 2>&1; sockperf server --tcp >/dev/null 2>&1 &' >/dev/null
     ip link add convoy-tb type bridge
     ip link set convoy-tb up
-    guest_uml_start_tap t1 convoy-t1 bridge=convoy-tb ip=10.2.0.1/24
-    guest_uml_start_tap t2 convoy-t2 bridge=convoy-tb ip=10.2.0.2/24
+    guest_uml_start_tap t1 convoy-t1 bridge=convoy-tb ip=10.2.0.1/24 cpus=0
+    guest_uml_start_tap t2 convoy-t2 bridge=convoy-tb ip=10.2.0.2/24 cpus=1
     guest_wait_ready t1 t2 || return 1
     guest_run t2 'iperf3 -s -D >/dev/null 2>&1; sockperf server --tcp >/dev/null 2>&1 &' >/dev/null
     for ((i = 0; i < RUNS; i++)); do
-        native_run >>"$GUEST_WORK/native"
-        guest_tcp_run c1 10.1.0.2 >>"$GUEST_WORK/convoy"
-        guest_tcp_run t1 10.2.0.2 >>"$GUEST_WORK/tap"
+        native_run >>"$GUEST_WORK/tcp_native"
+        guest_tcp_run c1 10.1.0.2 >>"$GUEST_WORK/tcp_convoy"
+        guest_tcp_run t1 10.2.0.2 >>"$GUEST_WORK/tcp_tap"
     done
     for ((i = 0; i < RUNS; i++)); do
-        guest_rtt_us c1 10.1.0.2 >>"$GUEST_WORK/convoy_rtt"
-        guest_rtt_us t1 10.2.0.2 >>"$GUEST_WORK/tap_rtt"
+        guest_rtt_us c1 10.1.0.2 >>"$GUEST_WORK/rtt_convoy"
+        guest_rtt_us t1 10.2.0.2 >>"$GUEST_WORK/rtt_tap"
     done
-    NATIVE=$(median <"$GUEST_WORK/native")
+    NATIVE=$(median <"$GUEST_WORK/tcp_native")
     local convoy tap
-    convoy=$(median <"$GUEST_WORK/convoy")
-    tap=$(median <"$GUEST_WORK/tap")
-    say "native (two namespaces, bridge)   $NATIVE    runs: $(xargs <"$GUEST_WORK/native")"
-    say "guests over convoyd               $convoy    runs: $(xargs <"$GUEST_WORK/convoy")"
-    say "guests over TAP and kernel bridge $tap    runs: $(xargs <"$GUEST_WORK/tap")"
+    convoy=$(median <"$GUEST_WORK/tcp_convoy")
+    tap=$(median <"$GUEST_WORK/tcp_tap")
+    say "native (two namespaces, bridge)   $NATIVE    runs: $(xargs <"$GUEST_WORK/tcp_native")"
+    say "guests over convoyd               $convoy    runs: $(xargs <"$GUEST_WORK/tcp_convoy")"
+    say "guests over TAP and kernel bridge $tap    runs: $(xargs <"$GUEST_WORK/tcp_tap")"
     say "convoyd / native $(ratio "$convoy" "$NATIVE"), TAP / native $(ratio "$tap" "$NATIVE")"
-    say "round trip, median us: convoyd $(median <"$GUEST_WORK/convoy_rtt"), TAP $(median <"$GUEST_WORK/tap_rtt")"
+    say "half a round trip, median us: convoyd $(median <"$GUEST_WORK/rtt_convoy"), TAP $(median <"$GUEST_WORK/rtt_tap")"
     guest_kill c1 c2 t1 t2
     daemon_stop
     ip link del convoy-tb
@@ -206,8 +209,8 @@ ports: [{name: c1}, {name: c2}]" || return 1
 
     say "== the same with real guests: iperf3 TCP, User Mode Linux"
     daemon_start "ports: [{name: c1}, {name: c2}]" || return 1
-    guest_uml_start c1 "$RUN_DIR/c1.sock" ip=10.1.0.1/24
-    guest_uml_start c2 "$RUN_DIR/c2.sock" ip=10.1.0.2/24
+    guest_uml_start c1 "$RUN_DIR/c1.sock" ip=10.1.0.1/24 cpus=0
+    guest_uml_start c2 "$RUN_DIR/c2.sock" ip=10.1.0.2/24 cpus=1
     guest_wait_ready c1 c2 || return 1
     guest_run c2 'iperf3 -s -D >/dev/null 2>&1' >/dev/null
     rm -f "$GUEST_WORK"/{mpps,calls}_*
