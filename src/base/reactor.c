@@ -103,7 +103,7 @@ static int reactor_run_timers(struct reactor *reactor)
 {
     struct reactor_timer *timer;
 
-    while ((timer = reactor_next_timer(reactor))) {
+    while (!reactor->stopped && (timer = reactor_next_timer(reactor))) {
         uint64_t now_ns = clock_now_ns();
 
         if (timer->due_ns > now_ns)
