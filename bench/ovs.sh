@@ -31,6 +31,8 @@ ovs_start() {
     export OVS_RUNDIR=$GUEST_WORK/ovs OVS_LOGDIR=$GUEST_WORK/ovs OVS_DBDIR=$GUEST_WORK/ovs
     export OVS_SYSCONFDIR=$GUEST_WORK/ovs OVS_PKGDATADIR=$OVS_ROOT/usr/share/openvswitch
     mkdir -p "$OVS_RUNDIR"
+    OVS_HAD_NETDEV=0
+    [[ ! -e /sys/class/net/ovs-netdev ]] || OVS_HAD_NETDEV=1
     rm -f "$OVS_RUNDIR/conf.db"
     "$OVS_ROOT/usr/bin/ovsdb-tool" create "$OVS_RUNDIR/conf.db" "$OVS_PKGDATADIR/vswitch.ovsschema"
     timeout -k 5 900 "$OVS_ROOT/usr/sbin/ovsdb-server" "$OVS_RUNDIR/conf.db" \
@@ -44,9 +46,9 @@ ovs_start() {
     timeout -k 5 900 "$OVS_ROOT/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk" \
         "unix:$OVS_RUNDIR/db.sock" >"$OVS_RUNDIR/vswitchd.log" 2>&1 &
     OVS_PID=$!
-    ovs_ctl add-br br0 -- set bridge br0 datapath_type=netdev
+    ovs_ctl add-br convoy-ovs -- set bridge convoy-ovs datapath_type=netdev
     for name in "$@"; do
-        ovs_ctl add-port br0 "$name" -- set Interface "$name" type=dpdkvhostuser
+        ovs_ctl add-port convoy-ovs "$name" -- set Interface "$name" type=dpdkvhostuser
     done
     for name in "$@"; do
         guest_await 30 test -S "$OVS_RUNDIR/$name" || {
@@ -61,4 +63,7 @@ ovs_stop() {
     kill "$OVS_PID" "$OVS_DB_PID" 2>/dev/null
     wait "$OVS_PID" "$OVS_DB_PID" 2>/dev/null
     OVS_PID=''
+    # The user-space datapath leaves its TAP devices behind.
+    ip link del convoy-ovs 2>/dev/null
+    ((OVS_HAD_NETDEV)) || ip link del ovs-netdev 2>/dev/null
 }
