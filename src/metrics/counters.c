@@ -14,6 +14,15 @@ static const struct reason_words reason_words[] = {{"none", "drop_none", "not dr
 
 static_assert(CV_COUNT_OF(reason_words) == DROP_REASON_COUNT, "words for every reason");
 
+/* Names for port_counters_visit; words for people are in metrics/merge_refusals.h. */
+static const char *const merge_visit_names[] = {"merges",
+#define MERGE_VISIT_NAME(symbol, name, text) "unmerged_" name,
+                                                MERGE_REFUSALS(MERGE_VISIT_NAME)
+#undef MERGE_VISIT_NAME
+};
+
+static_assert(CV_COUNT_OF(merge_visit_names) == MERGE_REFUSAL_COUNT, "a name for every refusal");
+
 const char *drop_reason_name(enum drop_reason reason)
 {
     assert(reason < DROP_REASON_COUNT);
@@ -46,4 +55,8 @@ void port_counters_visit(const struct port_counters *counters,
 #undef PORT_COUNTER_VISIT
     for (int r = DROP_NONE + 1; r < DROP_REASON_COUNT; r++)
         visit(reason_words[r].visit_name, counters->drops[r], reason_words[r].text, context);
+    visit(merge_visit_names[MERGE_JOINED], counters->merges[MERGE_JOINED], MERGES_TEXT, context);
+    for (int r = MERGE_JOINED + 1; r < MERGE_REFUSAL_COUNT; r++)
+        visit(merge_visit_names[r], counters->merges[r], merge_refusal_text((enum merge_refusal)r),
+              context);
 }
