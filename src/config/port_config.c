@@ -9,6 +9,12 @@
 #define HOLD_TIME_NS_MIN UINT64_C(1000)
 #define HOLD_TIME_NS_MAX UINT64_C(1000000000)
 enum { HOLD_PACKETS_MAX = 256 };
+#define DELAY_BUDGET_NS_MIN     UINT64_C(1000)
+#define DELAY_BUDGET_NS_MAX     UINT64_C(100000000)
+#define DELAY_BUDGET_NS_DEFAULT UINT64_C(50000)
+#define DELAY_WEIGHT_MIN        0.001
+#define DELAY_WEIGHT_MAX        1000.0
+#define DELAY_WEIGHT_DEFAULT    0.1
 enum { MTU_MIN = 68, MTU_MAX = 65535, MTU_DEFAULT = 1500 };
 
 static const char *const port_type_names[] = {
@@ -23,6 +29,7 @@ static const char *const hold_mode_names[] = {
     [HOLD_OFF] = "off",
     [HOLD_NATURAL] = "natural",
     [HOLD_FIXED] = "fixed",
+    [HOLD_ADAPTIVE] = "adaptive",
 };
 static const char *const full_policy_names[] = {
     [FULL_DROP] = "drop",
@@ -30,7 +37,7 @@ static const char *const full_policy_names[] = {
 };
 static_assert(CV_COUNT_OF(port_type_names) == PORT_TYPE_TAP + 1, "a word for every type");
 static_assert(CV_COUNT_OF(socket_mode_names) == SOCKET_MODE_CLIENT + 1, "a word for every mode");
-static_assert(CV_COUNT_OF(hold_mode_names) == HOLD_FIXED + 1, "a word for every mode");
+static_assert(CV_COUNT_OF(hold_mode_names) == HOLD_ADAPTIVE + 1, "a word for every mode");
 static_assert(CV_COUNT_OF(full_policy_names) == FULL_PUSH_BACK + 1, "a word for every policy");
 
 const char *port_type_name(enum port_type type)
@@ -178,21 +185,45 @@ static bool hold_fixed_parse(const char *text, struct hold_config *hold)
            hold->time_max_ns <= HOLD_TIME_NS_MAX;
 }
 
+/* Replaces the mode with its K and T; the budget and weight of `adaptive` stay what they are. */
 static bool hold_set(struct port_config *config, const char *value)
 {
-    struct hold_config hold = {.mode = HOLD_NATURAL};
+    struct hold_config hold = config->hold;
+    unsigned mode = HOLD_FIXED;
 
+    hold.packets_max = 0;
+    hold.time_max_ns = 0;
     if (strncmp(value, "fixed:", 6) == 0) {
-        hold.mode = HOLD_FIXED;
         if (!hold_fixed_parse(value + 6, &hold))
             return false;
-    } else if (strcmp(value, "off") == 0) {
-        hold.mode = HOLD_OFF;
-    } else if (strcmp(value, "natural") != 0) {
+    } else if (!word_find(hold_mode_names, CV_COUNT_OF(hold_mode_names), value, &mode) ||
+               mode == HOLD_FIXED) {
         return false;
     }
+    hold.mode = (enum hold_mode)mode;
     config->hold = hold;
     return true;
+}
+
+static bool delay_budget_set(struct port_config *config, const char *value)
+{
+    uint64_t budget_ns;
+
+    if (!duration_parse(value, &budget_ns) || budget_ns < DELAY_BUDGET_NS_MIN ||
+        budget_ns > DELAY_BUDGET_NS_MAX)
+        return false;
+    config->hold.delay_budget_ns = budget_ns;
+    return true;
+}
+
+static bool delay_weight_set(struct port_config *config, const char *value)
+{
+    return decimal_parse(value, DELAY_WEIGHT_MIN, DELAY_WEIGHT_MAX, &config->hold.delay_weight);
+}
+
+static bool merge_set(struct port_config *config, const char *value)
+{
+    return switch_parse(value, &config->merge);
 }
 
 static bool when_full_set(struct port_config *config, const char *value)
@@ -248,26 +279,32 @@ enum { FOR_VHOST_USER = 1 << PORT_TYPE_VHOST_USER, FOR_TAP = 1 << PORT_TYPE_TAP 
 static const struct port_key {
     const char *name;
     unsigned types; /* FOR_: the types of port that have this key */
+    bool is_live;   /* vswitch_port_set_hold changes it while the port exists */
     bool (*set)(struct port_config *config, const char *value);
     const char *expected; /* ends the sentence: "VALUE is not ..." */
 } port_keys[] = {
-    {"name", FOR_ALL, name_set,
+    {"name", FOR_ALL, false, name_set,
      "a name of 1 to 31 letters, digits, '-', '_' and '.' that does not start with '-' or '.'"},
-    {"type", FOR_ALL, type_set, "vhost-user or tap"},
-    {"socket", FOR_VHOST_USER, socket_set, "an absolute path of at most 107 bytes"},
-    {"mode", FOR_VHOST_USER, mode_set, "server or client"},
-    {"group", FOR_VHOST_USER, group_set, "the name or number of a group of the host"},
-    {"queues", FOR_VHOST_USER, queues_set, "a number from 1 to 8"},
-    {"mac", FOR_VHOST_USER, mac_set, "a unicast MAC address such as 52:54:00:12:34:56"},
-    {"mtu", FOR_ALL, mtu_set, "a number from 68 to 65535"},
-    {"hold", FOR_ALL, hold_set,
-     "off, natural or fixed:PACKETS,TIME with 1 to 256 packets and 1us to 1s"},
-    {"when-full", FOR_ALL, when_full_set, "drop or push-back"},
-    {"offloads", FOR_VHOST_USER, offloads_set, "on or off"},
-    {"mergeable", FOR_VHOST_USER, mergeable_set, "on or off"},
-    {"interface", FOR_TAP, interface_set,
+    {"type", FOR_ALL, false, type_set, "vhost-user or tap"},
+    {"socket", FOR_VHOST_USER, false, socket_set, "an absolute path of at most 107 bytes"},
+    {"mode", FOR_VHOST_USER, false, mode_set, "server or client"},
+    {"group", FOR_VHOST_USER, false, group_set, "the name or number of a group of the host"},
+    {"queues", FOR_VHOST_USER, false, queues_set, "a number from 1 to 8"},
+    {"mac", FOR_VHOST_USER, false, mac_set, "a unicast MAC address such as 52:54:00:12:34:56"},
+    {"mtu", FOR_ALL, false, mtu_set, "a number from 68 to 65535"},
+    {"hold", FOR_ALL, true, hold_set,
+     "adaptive, natural, off, or fixed:PACKETS,TIME with 1 to 256 packets and 1us to 1s"},
+    {"delay-budget", FOR_ALL, true, delay_budget_set, "a time from 1us to 100ms, such as 50us"},
+    {"delay-weight", FOR_ALL, true, delay_weight_set,
+     "a number from 0.001 to 1000, such as 0.1: the seconds of processor time that may be spent to "
+     "spare one packet one second of waiting"},
+    {"merge", FOR_ALL, true, merge_set, "on or off"},
+    {"when-full", FOR_ALL, false, when_full_set, "drop or push-back"},
+    {"offloads", FOR_VHOST_USER, false, offloads_set, "on or off"},
+    {"mergeable", FOR_VHOST_USER, false, mergeable_set, "on or off"},
+    {"interface", FOR_TAP, false, interface_set,
      "an interface name of 1 to 15 characters without space, '/', ':' and '%'"},
-    {"bridge", FOR_TAP, bridge_set,
+    {"bridge", FOR_TAP, false, bridge_set,
      "an interface name of 1 to 15 characters without space, '/', ':' and '%'"},
 };
 static_assert(PORT_NAME_BYTES_MAX == 32 && PORT_QUEUE_PAIRS_MAX == 8 && HOLD_PACKETS_MAX == 256,
@@ -278,6 +315,15 @@ static_assert(CV_COUNT_OF(port_keys) <= 32, "keys_set has a bit for each");
 const char *port_config_key(unsigned index)
 {
     return index < CV_COUNT_OF(port_keys) ? port_keys[index].name : NULL;
+}
+
+bool port_config_key_is_live(const char *key)
+{
+    for (size_t i = 0; i < CV_COUNT_OF(port_keys); i++) {
+        if (strcmp(key, port_keys[i].name) == 0)
+            return port_keys[i].is_live;
+    }
+    return true;
 }
 
 /* The only sentence without a key in front. */
@@ -315,7 +361,10 @@ void port_config_init(struct port_config *config, const char *name)
 {
     *config = (struct port_config){
         .type = PORT_TYPE_VHOST_USER,
-        .hold = {.mode = HOLD_NATURAL},
+        .hold = {.mode = HOLD_ADAPTIVE,
+                 .delay_budget_ns = DELAY_BUDGET_NS_DEFAULT,
+                 .delay_weight = DELAY_WEIGHT_DEFAULT},
+        .merge = true,
         .full = FULL_DROP,
         .mtu = MTU_DEFAULT,
         .socket_mode = SOCKET_MODE_SERVER,

@@ -19,7 +19,7 @@ enum socket_mode {
 };
 
 /* When a convoy departs: see convoy/hold.h. */
-enum hold_mode { HOLD_OFF, HOLD_NATURAL, HOLD_FIXED };
+enum hold_mode { HOLD_OFF, HOLD_NATURAL, HOLD_FIXED, HOLD_ADAPTIVE };
 
 /* What happens to frames for a port that already holds as many as it may. */
 enum full_policy {
@@ -29,14 +29,18 @@ enum full_policy {
 
 struct hold_config {
     enum hold_mode mode;
-    unsigned packets_max; /* HOLD_FIXED: K, a convoy departs with this many ... */
-    uint64_t time_max_ns; /* ... or T after its first */
+    unsigned packets_max;     /* HOLD_FIXED: K, a convoy departs with this many ... */
+    uint64_t time_max_ns;     /* ... or T after its first */
+    uint64_t delay_budget_ns; /* HOLD_ADAPTIVE: D, the mean added delay at most */
+    double delay_weight; /* HOLD_ADAPTIVE: what a second that a packet waits is worth, in seconds of
+                            processor time; the dearer, the less waits */
 };
 
 struct port_config {
     char name[PORT_NAME_BYTES_MAX];
     enum port_type type;
     struct hold_config hold;
+    bool merge; /* merge what continues a flow, where the receiver takes super-packets */
     enum full_policy full;
     mac_addr mac; /* vhost-user: address told to the guest; 0: derived from the name */
     unsigned mtu; /* 68 to 65535, default 1500 */
@@ -62,12 +66,17 @@ void port_config_init(struct port_config *config, const char *name);
 
 /*
  * Sets one key from its text, e.g. "queues" "2", "hold" "natural", "hold" "fixed:32,50us". Keys:
- * name, type, socket, mode, queues, mac, mtu, hold, when-full, offloads, mergeable, interface,
- * bridge. -EINVAL: the error's sentence starts with "KEY: ", names the value and what was expected;
- * the config is unchanged. A key may be set again; the last value counts.
+ * name, type, socket, mode, group, queues, mac, mtu, hold, delay-budget, delay-weight, merge,
+ * when-full, offloads, mergeable, interface, bridge. -EINVAL: the error's sentence starts with
+ * "KEY: ", names the value and what was expected; the config is unchanged. A key may be set again;
+ * the last value counts.
  */
 int port_config_set(struct port_config *config, const char *key, const char *value,
                     struct error *error) CV_MUST_CHECK;
+
+/* False for a key that cannot be changed while the port exists; true for one that can, and for a
+ * word that is no key (which port_config_set refuses better). */
+bool port_config_key_is_live(const char *key);
 
 /* The keys' names in the order of the manual page; NULL behind the last. */
 const char *port_config_key(unsigned index);
@@ -98,7 +107,7 @@ const char *port_type_name(enum port_type type);
 const char *socket_mode_name(enum socket_mode mode);
 const char *full_policy_name(enum full_policy policy);
 const char *hold_mode_name(enum hold_mode mode);
-/* "off", "natural" or "fixed:32,50us" in the caller's buffer; returns the buffer. */
+/* "off", "natural", "fixed:32,50us" or "adaptive" in the caller's buffer; returns the buffer. */
 const char *hold_config_format(const struct hold_config *hold, char *buffer, size_t buffer_bytes);
 
 #endif

@@ -34,6 +34,41 @@ bool number_parse(const char *text, unsigned min, unsigned max, unsigned *ret_nu
     return true;
 }
 
+bool decimal_parse(const char *text, double min, double max, double *ret_number)
+{
+    static const double scales[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
+    uint64_t whole, fraction = 0;
+    size_t fraction_digits = 0;
+    double number;
+    const char *end = digits_parse(text, 1000000000, &whole);
+
+    if (end != NULL && *end == '.') {
+        const char *start = end + 1;
+
+        end = digits_parse(start, 999999, &fraction);
+        fraction_digits = end == NULL ? 0 : (size_t)(end - start);
+    }
+    if (end == NULL || *end != '\0' || fraction_digits >= CV_COUNT_OF(scales))
+        return false;
+    /* Both are whole numbers below 2^53: the quotient is the double next to what was written. */
+    number = ((double)whole * scales[fraction_digits] + (double)fraction) / scales[fraction_digits];
+    if (number < min || number > max)
+        return false;
+    *ret_number = number;
+    return true;
+}
+
+const char *decimal_format(double number, char text[static DECIMAL_TEXT_BYTES])
+{
+    size_t len = (size_t)snprintf(text, DECIMAL_TEXT_BYTES, "%.6f", number);
+
+    assert(len < DECIMAL_TEXT_BYTES);
+    while (text[len - 1] == '0')
+        len--;
+    text[text[len - 1] == '.' ? len - 1 : len] = '\0';
+    return text;
+}
+
 /* Smallest first: duration_format walks it backwards. */
 static const struct duration_unit {
     const char *name;

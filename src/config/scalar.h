@@ -12,6 +12,15 @@
 bool number_parse(const char *text, unsigned min, unsigned max, unsigned *ret_number) CV_MUST_CHECK;
 
 /*
+ * A decimal number from `min` to `max`: digits, and maybe a point and 1 to 6 more. Formatted in as
+ * few digits as give the same number again, in the caller's buffer, which is returned; the number
+ * must be one that decimal_parse gives, below 10^9.
+ */
+bool decimal_parse(const char *text, double min, double max, double *ret_number) CV_MUST_CHECK;
+#define DECIMAL_TEXT_BYTES 24
+const char *decimal_format(double number, char text[static DECIMAL_TEXT_BYTES]);
+
+/*
  * "50us", "20 ms", "300s", "0" to nanoseconds; units ns, us, ms, s, min. False when it is not a
  * duration: no unit (except for 0), a sign, a fraction, or more than 2^64 ns.
  */

@@ -22,6 +22,8 @@ static void check_port(const struct config *config, unsigned index)
     assert(port->mtu >= 68 && port->mtu <= 65535);
     assert((port->hold.mode == HOLD_FIXED) == (port->hold.packets_max != 0));
     assert(port->hold.packets_max <= CONVOY_FRAMES_MAX);
+    assert(port->hold.delay_budget_ns >= 1000 && port->hold.delay_budget_ns <= 100000000);
+    assert(port->hold.delay_weight >= 0.001 && port->hold.delay_weight <= 1000);
     if (port->type == PORT_TYPE_VHOST_USER)
         assert(port->socket[0] == '/' && mac_is_unicast(port->mac) && port->interface[0] == '\0');
     else
@@ -33,15 +35,22 @@ static void check_port(const struct config *config, unsigned index)
 /* Written down and read again, a port's rule of departure is the same. */
 static void check_hold_text(const struct port_config *port)
 {
+    const struct hold_config *hold = &port->hold;
     struct port_config copy;
     struct error error;
     char text[64];
 
     port_config_init(&copy, "copy");
-    assert(port_config_set(&copy, "hold", hold_config_format(&port->hold, text, sizeof(text)),
+    assert(port_config_set(&copy, "delay-budget", duration_format(hold->delay_budget_ns, text),
                            &error) == 0);
-    assert(copy.hold.mode == port->hold.mode && copy.hold.packets_max == port->hold.packets_max &&
-           copy.hold.time_max_ns == port->hold.time_max_ns);
+    assert(port_config_set(&copy, "delay-weight", decimal_format(hold->delay_weight, text),
+                           &error) == 0);
+    assert(port_config_set(&copy, "hold", hold_config_format(hold, text, sizeof(text)), &error) ==
+           0);
+    assert(copy.hold.mode == hold->mode && copy.hold.packets_max == hold->packets_max &&
+           copy.hold.time_max_ns == hold->time_max_ns);
+    assert(copy.hold.delay_budget_ns == hold->delay_budget_ns &&
+           copy.hold.delay_weight == hold->delay_weight);
 }
 
 static void check_static(const struct config *config, unsigned index)

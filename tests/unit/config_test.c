@@ -135,6 +135,9 @@ static const char full_file[] = "workers: {count: 2, cpus: [3, 1]}\n"
                                 "    mac: 52:54:00:aa:bb:cc\n"
                                 "    mtu: 9000\n"
                                 "    hold: fixed:32,50us\n"
+                                "    delay-budget: 200us\n"
+                                "    delay-weight: 0.25\n"
+                                "    merge: off\n"
                                 "    when-full: push-back\n"
                                 "    offloads: off\n"
                                 "    mergeable: no\n"
@@ -177,6 +180,9 @@ static void test_full_file(void **state)
     assert_int_equal(port->hold.mode, HOLD_FIXED);
     assert_int_equal(port->hold.packets_max, 32);
     assert_int_equal(port->hold.time_max_ns, 50000);
+    assert_int_equal(port->hold.delay_budget_ns, 200000);
+    assert_true(port->hold.delay_weight == 0.25);
+    assert_false(port->merge);
     assert_int_equal(port->full, FULL_PUSH_BACK);
     assert_false(port->offloads);
     assert_false(port->mergeable);
@@ -184,7 +190,10 @@ static void test_full_file(void **state)
     port = &config.ports[1];
     assert_string_equal(port->socket, "/run/other/vm2.sock");
     assert_true(port->mac == port_config_derive_mac("vm2"));
-    assert_int_equal(port->hold.mode, HOLD_NATURAL);
+    assert_int_equal(port->hold.mode, HOLD_ADAPTIVE);
+    assert_int_equal(port->hold.delay_budget_ns, 50000);
+    assert_true(port->hold.delay_weight == 0.1);
+    assert_true(port->merge);
     assert_true(port->offloads);
 
     port = &config.ports[2];
@@ -292,6 +301,8 @@ static void test_keys(void **state)
          "1:11: workers: \"counts\" is not a key here; did you mean \"count\"?"},
         {"ports:\n  - name: a\n    queue: 2\n",
          "3:5: ports[0]: \"queue\" is not a key here; did you mean \"queues\"?"},
+        {"ports:\n  - name: a\n    delay_budget: 9us\n",
+         "3:5: ports[0]: \"delay_budget\" is not a key here; did you mean \"delay-budget\"?"},
         {"\"a\\nb\": 1\n", "1:1: \"a?b\" is not a key here"},
         {"poll: 1us\nworkers: 1\npoll: 2us\n", "3:1: poll: is given twice"},
         {"ports:\n  - name: a\n    mtu: 1500\n    mtu: 1500\n",

@@ -58,6 +58,7 @@ static void test_words(void **state)
     assert_string_equal(socket_mode_name(SOCKET_MODE_CLIENT), "client");
     assert_string_equal(full_policy_name(FULL_PUSH_BACK), "push-back");
     assert_string_equal(hold_mode_name(HOLD_FIXED), "fixed");
+    assert_string_equal(hold_mode_name(HOLD_ADAPTIVE), "adaptive");
     set_bad("type", "TAP", "type: \"TAP\" is not vhost-user or tap");
     set_bad("mode", "", "mode: \"\" is not server or client");
     set_bad("when-full", "block", "when-full: \"block\" is not drop or push-back");
@@ -71,7 +72,7 @@ static void test_switches(void **state)
 
     (void)state;
     port_config_init(&config, "vm1");
-    assert_true(config.offloads && config.mergeable);
+    assert_true(config.offloads && config.mergeable && config.merge);
     for (unsigned i = 0; i < 8; i++) {
         set_good(&config, "offloads", words[i % 2][i / 2]);
         assert_int_equal(config.offloads, i % 2);
@@ -79,10 +80,13 @@ static void test_switches(void **state)
         assert_string_equal(config.group, "libvirt-qemu");
         set_good(&config, "mergeable", words[i % 2][i / 2]);
         assert_int_equal(config.mergeable, i % 2);
+        set_good(&config, "merge", words[i % 2][i / 2]);
+        assert_int_equal(config.merge, i % 2);
     }
     set_bad("offloads", "1", "offloads: \"1\" is not on or off");
     set_bad("group", "a b", "group: \"a b\" is not the name or number of a group of the host");
     set_bad("mergeable", "maybe", "mergeable: \"maybe\" is not on or off");
+    set_bad("merge", "", "merge: \"\" is not on or off");
 }
 
 static void test_numbers(void **state)
@@ -122,6 +126,7 @@ static void test_hold(void **state)
         {"fixed:1,1us", "fixed:1,1us"},
         {"fixed:256,1000ms", "fixed:256,1s"},
         {"fixed:32, 1500 ns", "fixed:32,1500ns"},
+        {"adaptive", "adaptive"},
     };
     static const char *const bad[] = {"",
                                       "fixed",
@@ -137,12 +142,12 @@ static void test_hold(void **state)
                                       "fixed:32,1001ms",
                                       "fixed:00000032,50us",
                                       "Natural",
-                                      "adaptive"};
+                                      "adaptive:50us"};
     struct port_config config;
 
     (void)state;
     port_config_init(&config, "vm1");
-    assert_int_equal(config.hold.mode, HOLD_NATURAL);
+    assert_int_equal(config.hold.mode, HOLD_ADAPTIVE);
     for (size_t i = 0; i < CV_COUNT_OF(good); i++) {
         char text[40];
 
@@ -152,12 +157,120 @@ static void test_hold(void **state)
     for (size_t i = 0; i < CV_COUNT_OF(bad); i++) {
         char sentence[256];
 
-        (void)snprintf(sentence, sizeof(sentence),
-                       "hold: \"%s\" is not off, natural or fixed:PACKETS,TIME with 1 to 256 "
-                       "packets and 1us to 1s",
-                       bad[i]);
+        (void)snprintf(
+            sentence, sizeof(sentence),
+            "hold: \"%s\" is not adaptive, natural, off, or fixed:PACKETS,TIME with 1 to "
+            "256 packets and 1us to 1s",
+            bad[i]);
         set_bad("hold", bad[i], sentence);
     }
+}
+
+static void test_delay_budget(void **state)
+{
+    static const char *const bad[] = {
+        "",      "0",     "999ns",  "100001us", "101ms", "1s",   "50",
+        "-50us", "5e1us", "50us,1", "none",     "0.5ms", "1us ", "18446744073709551616ns"};
+    struct port_config config;
+    char sentence[256];
+
+    (void)state;
+    port_config_init(&config, "vm1");
+    assert_int_equal(config.hold.delay_budget_ns, 50000);
+    set_good(&config, "delay-budget", "1us");
+    assert_int_equal(config.hold.delay_budget_ns, 1000);
+    set_good(&config, "delay-budget", "100ms");
+    assert_int_equal(config.hold.delay_budget_ns, 100000000);
+    for (size_t i = 0; i < CV_COUNT_OF(bad); i++) {
+        (void)snprintf(sentence, sizeof(sentence),
+                       "delay-budget: \"%s\" is not a time from 1us to 100ms, such as 50us",
+                       bad[i]);
+        set_bad("delay-budget", bad[i], sentence);
+    }
+}
+
+static void test_delay_weight(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "0",
+                                      "0.000999",
+                                      "1000.000001",
+                                      "1001",
+                                      "-1",
+                                      "+1",
+                                      "1e2",
+                                      "0x1",
+                                      "inf",
+                                      "nan",
+                                      "1.",
+                                      ".5",
+                                      "1,5",
+                                      "0.1 ",
+                                      " 0.1",
+                                      "1.0.0",
+                                      "0.0010000",
+                                      "99999999999999999999"};
+    struct port_config config;
+    char sentence[256];
+
+    (void)state;
+    port_config_init(&config, "vm1");
+    assert_true(config.hold.delay_weight == 0.1);
+    set_good(&config, "delay-weight", "0.001");
+    assert_true(config.hold.delay_weight == 0.001);
+    set_good(&config, "delay-weight", "1000");
+    assert_true(config.hold.delay_weight == 1000);
+    set_good(&config, "delay-weight", "1000.000000");
+    set_good(&config, "delay-weight", "002.5");
+    assert_true(config.hold.delay_weight == 2.5);
+    for (size_t i = 0; i < CV_COUNT_OF(bad); i++) {
+        (void)snprintf(sentence, sizeof(sentence),
+                       "delay-weight: \"%s\" is not a number from 0.001 to 1000, such as 0.1: the "
+                       "seconds of processor time that may be spent to spare one packet one second "
+                       "of waiting",
+                       bad[i]);
+        set_bad("delay-weight", bad[i], sentence);
+    }
+}
+
+/* Whatever the mode, budget and weight stay; whatever they are, mode, K and T stay. */
+static void test_hold_keys_are_independent(void **state)
+{
+    static const char *const modes[] = {"off",      "natural",     "fixed:32,50us",
+                                        "adaptive", "fixed:8,1ms", "off"};
+    struct port_config config;
+
+    (void)state;
+    port_config_init(&config, "vm1");
+    set_good(&config, "delay-budget", "20us");
+    set_good(&config, "delay-weight", "0.25");
+    for (size_t i = 0; i < CV_COUNT_OF(modes); i++) {
+        char text[40];
+
+        set_good(&config, "hold", modes[i]);
+        assert_int_equal(config.hold.delay_budget_ns, 20000);
+        assert_true(config.hold.delay_weight == 0.25);
+        set_good(&config, "delay-budget", "20us");
+        set_good(&config, "delay-weight", "0.25");
+        assert_string_equal(hold_config_format(&config.hold, text, sizeof(text)), modes[i]);
+        if (config.hold.mode != HOLD_FIXED)
+            assert_true(config.hold.packets_max == 0 && config.hold.time_max_ns == 0);
+    }
+}
+
+/* What may change while a guest runs is what vswitch_port_set_hold takes, and nothing else. */
+static void test_live_keys(void **state)
+{
+    static const char live[] = " hold delay-budget delay-weight merge ";
+
+    (void)state;
+    for (unsigned i = 0; port_config_key(i) != NULL; i++) {
+        char word[40];
+
+        (void)snprintf(word, sizeof(word), " %s ", port_config_key(i));
+        assert_int_equal(port_config_key_is_live(port_config_key(i)), strstr(live, word) != NULL);
+    }
+    assert_true(port_config_key_is_live("hodl"));
 }
 
 static void test_mac(void **state)
@@ -331,6 +444,11 @@ static void test_finish_fills(void **state)
     assert_int_equal(port_config_finish(&config, "/run/convoy", &error), 0);
     assert_string_equal(config.interface, "tap1");
     assert_string_equal(config.socket, "");
+    set_good(&config, "hold", "adaptive");
+    set_good(&config, "delay-budget", "10us");
+    set_good(&config, "delay-weight", "1");
+    set_good(&config, "merge", "off");
+    assert_int_equal(port_config_finish(&config, "/run/convoy", &error), 0);
     assert_true(config.mac == 0);
 }
 
@@ -502,6 +620,57 @@ static void test_duration_format(void **state)
     }
 }
 
+static void test_decimals(void **state)
+{
+    static const struct {
+        const char *text;
+        double number;
+        const char *again;
+    } good[] = {{"0", 0, "0"},
+                {"0.0", 0, "0"},
+                {"10", 10, "10"},
+                {"0.1", 0.1, "0.1"},
+                {"0.000001", 0.000001, "0.000001"},
+                {"100.100", 100.1, "100.1"},
+                {"999999.999999", 999999.999999, "999999.999999"},
+                {"1000000000", 1e9, "1000000000"}};
+    static const char *const bad[] = {"",          ".",         "1.",         ".1",
+                                      "1e3",       "-1",        "1000000001", "0.0000001",
+                                      "0.0000000", "1.000001e", "1.2.3",      "0.1x"};
+
+    (void)state;
+    for (size_t i = 0; i < CV_COUNT_OF(good); i++) {
+        char text[DECIMAL_TEXT_BYTES];
+        double number = -1;
+
+        assert_true(decimal_parse(good[i].text, 0, 1e9, &number));
+        assert_true(number == good[i].number);
+        assert_string_equal(decimal_format(number, text), good[i].again);
+    }
+    for (size_t i = 0; i < CV_COUNT_OF(bad); i++) {
+        double number = 77;
+
+        if (decimal_parse(bad[i], 0, 1e9, &number))
+            fail_msg("\"%s\" was taken for a number", bad[i]);
+        assert_true(number == 77);
+    }
+}
+
+/* Every weight that can be written down comes back as it was. */
+static void test_decimal_round_trip(void **state)
+{
+    (void)state;
+    for (unsigned millionths = 1; millionths < 1000000000; millionths += millionths / 64 + 1) {
+        char text[DECIMAL_TEXT_BYTES];
+        double number = 0, again = 0;
+
+        (void)snprintf(text, sizeof(text), "%u.%06u", millionths / 1000000, millionths % 1000000);
+        assert_true(decimal_parse(text, 0, 1e9, &number));
+        assert_true(decimal_parse(decimal_format(number, text), 0, 1e9, &again));
+        assert_true(number == again && number == (double)millionths / 1e6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +678,10 @@ int main(void)
         cmocka_unit_test(test_switches),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_hold),
+        cmocka_unit_test(test_delay_budget),
+        cmocka_unit_test(test_delay_weight),
+        cmocka_unit_test(test_hold_keys_are_independent),
+        cmocka_unit_test(test_live_keys),
         cmocka_unit_test(test_mac),
         cmocka_unit_test(test_socket),
         cmocka_unit_test(test_interface_names),
@@ -522,6 +695,8 @@ int main(void)
         cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_duration_format),
+        cmocka_unit_test(test_decimals),
+        cmocka_unit_test(test_decimal_round_trip),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
