@@ -3,7 +3,8 @@
 # commands at the root.
 
 # shellcheck disable=SC2034 # used by whoever sources this
-PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libyaml-dev libjansson-dev libcmocka-dev)
+PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libyaml-dev libjansson-dev libcmocka-dev
+    libpcap-dev)
 # shellcheck disable=SC2034
 PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps jq)
 # shellcheck disable=SC2034

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "exchange.h"
 #include "guest/vhost_user.h"
+#include "ping_pong.h"
 
 static const char usage[] =
     "Usage: convoy-traffic [OPTION]... SOCKET SOCKET [SOCKET SOCKET]...\n"
@@ -46,11 +47,17 @@ static const char usage[] =
     "  --allow-loss        loss is no error\n"
     "  --seed N            of drawn sizes (default 1)\n"
     "  --first N           number of the first guest, for several runs at one switch (default 0)\n"
+    "  --ping-pong N       no load: one frame to and fro N times, both ends sleeping on their "
+    "calls\n"
+    "  --pause NS          pause before each frame of it, drawn from 0 to NS (default 0)\n"
+    "  --arm-delay NS      from sending to asking for the answer's call, likewise\n"
+    "  --bulk-every N,M    before every N rounds each end sends M frames at full load\n"
     "  --time-limit S      seconds until the run counts as hung (default 120)\n";
 
 struct arguments {
     struct front_end_options front;
     struct exchange_options exchange;
+    struct ping_pong_options ping_pong; /* rounds 0: no ping-pong */
     struct front_cut cut;
     bool loss_allowed;
     uint64_t time_limit_s;
@@ -83,6 +90,10 @@ enum option_key {
     OPT_ALLOW_LOSS,
     OPT_SEED,
     OPT_FIRST,
+    OPT_PING_PONG,
+    OPT_PAUSE,
+    OPT_ARM_DELAY,
+    OPT_BULK_EVERY,
     OPT_TIME_LIMIT,
 };
 
@@ -113,6 +124,10 @@ static const struct option options[] = {
     {"allow-loss", no_argument, NULL, OPT_ALLOW_LOSS},
     {"seed", required_argument, NULL, OPT_SEED},
     {"first", required_argument, NULL, OPT_FIRST},
+    {"ping-pong", required_argument, NULL, OPT_PING_PONG},
+    {"pause", required_argument, NULL, OPT_PAUSE},
+    {"arm-delay", required_argument, NULL, OPT_ARM_DELAY},
+    {"bulk-every", required_argument, NULL, OPT_BULK_EVERY},
     {"time-limit", required_argument, NULL, OPT_TIME_LIMIT},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -180,6 +195,39 @@ static void set_cut(struct front_cut *cut, char *text)
     }
 }
 
+static void set_bulk(struct ping_pong_options *ping_pong, char *text)
+{
+    char *comma = strchr(text, ',');
+
+    if (!comma)
+        fail("not two numbers", text);
+    *comma = '\0';
+    ping_pong->bulk_every = number_of(text, UINT64_MAX);
+    ping_pong->bulk_frames = number_of(comma + 1, UINT64_MAX);
+}
+
+static void set_ping_pong_option(struct arguments *a, int key, char *value)
+{
+    switch (key) {
+    case OPT_PING_PONG:
+        a->ping_pong.rounds = number_of(value, UINT64_MAX);
+        a->exchange.verify = true;
+        break;
+    case OPT_PAUSE:
+        a->ping_pong.pause_ns_max = number_of(value, 1000000000);
+        break;
+    case OPT_ARM_DELAY:
+        a->ping_pong.arm_ns_max = number_of(value, 1000000000);
+        break;
+    case OPT_BULK_EVERY:
+        set_bulk(&a->ping_pong, value);
+        break;
+    default:
+        fprintf(stderr, "%s", usage);
+        exit(2);
+    }
+}
+
 static void set_front_option(struct arguments *a, int key, char *value)
 {
     struct front_end_options *front = &a->front;
@@ -216,8 +264,7 @@ static void set_front_option(struct arguments *a, int key, char *value)
         front->listen = true;
         break;
     default:
-        fprintf(stderr, "%s", usage);
-        exit(2);
+        set_ping_pong_option(a, key, value);
     }
 }
 
@@ -295,21 +342,15 @@ static void set_option(struct arguments *a, int key, char *value)
     }
 }
 
-static void report(const struct exchange *exchange, const struct exchange_result *r, bool finished)
+/* Words that every mode prints; the caller ends the line. */
+static void report_exchange(const struct exchange *exchange, const struct exchange_result *r)
 {
     double seconds = (double)(exchange->finished_ns - exchange->started_ns) / 1e9;
     double frames = (double)CV_MAX(r->received, 1);
 
-    printf("%u guests, seed %llu, features %#llx\n", exchange->end_count,
-           (unsigned long long)exchange->options.seed,
-           (unsigned long long)exchange->ends[0].fe.features);
-    if (r->first_wrong[0])
-        printf("first thing wrong: %s\n", r->first_wrong);
-    if (!finished)
-        printf("the run did not end within its time limit\n");
     printf("result sent=%llu received=%llu lost=%llu doubled=%llu reordered=%llu altered=%llu "
            "super=%llu foreign=%llu faults=%llu missed_calls=%llu seconds=%.3f mpps=%.3f gbps=%.3f "
-           "kicks_per_frame=%.4f calls_per_frame=%.4f\n",
+           "kicks_per_frame=%.4f calls_per_frame=%.4f",
            (unsigned long long)r->sent, (unsigned long long)r->received,
            (unsigned long long)r->lost, (unsigned long long)r->doubled,
            (unsigned long long)r->reordered, (unsigned long long)r->altered,
@@ -319,8 +360,53 @@ static void report(const struct exchange *exchange, const struct exchange_result
            (double)r->kicks / frames, (double)r->calls / frames);
 }
 
+static void report_ping_pong(const struct ping_pong_result *p)
+{
+    printf(" rounds=%llu sleeps=%llu stalls=%llu lost_calls=%llu lost_kicks=%llu lost_frames=%llu "
+           "bulk_failed=%llu round_p50_us=%.1f round_p99_us=%.1f round_max_us=%.1f",
+           (unsigned long long)p->rounds, (unsigned long long)p->sleeps,
+           (unsigned long long)p->stalls, (unsigned long long)p->lost_calls,
+           (unsigned long long)p->lost_kicks, (unsigned long long)p->lost_frames,
+           (unsigned long long)p->bulk_failed, (double)histogram_quantile(&p->round_ns, 0.5) / 1e3,
+           (double)histogram_quantile(&p->round_ns, 0.99) / 1e3, (double)p->round_ns.max / 1e3);
+}
+
+/* What each mode measured besides. */
+struct measured {
+    struct ping_pong_result ping_pong;
+};
+
+/* Runs the traffic in the mode that was asked for; false: it did not end within its time. */
+static bool run_mode(struct exchange *exchange, const struct arguments *a, struct measured *m)
+{
+    uint64_t deadline_ns = clock_now_ns() + a->time_limit_s * UINT64_C(1000000000);
+
+    if (a->ping_pong.rounds > 0)
+        return ping_pong_run(exchange, &a->ping_pong, deadline_ns, &m->ping_pong);
+    return exchange_run(exchange, deadline_ns);
+}
+
+static void report(const struct exchange *exchange, const struct arguments *a,
+                   const struct exchange_result *r, const struct measured *m, bool finished)
+{
+    printf("%u guests, seed %llu, features %#llx\n", exchange->end_count,
+           (unsigned long long)exchange->options.seed,
+           (unsigned long long)exchange->ends[0].fe.features);
+    if (r->first_wrong[0])
+        printf("first thing wrong: %s\n", r->first_wrong);
+    if (m->ping_pong.first_stall[0])
+        printf("first stall: %s\n", m->ping_pong.first_stall);
+    if (!finished)
+        printf("the run did not end within its time limit\n");
+    report_exchange(exchange, r);
+    if (a->ping_pong.rounds > 0)
+        report_ping_pong(&m->ping_pong);
+    printf("\n");
+}
+
 static int run(const struct arguments *a, const char *const *sockets, unsigned count)
 {
+    static struct measured measured;
     struct exchange exchange;
     struct exchange_result result;
     struct error error;
@@ -332,12 +418,13 @@ static int run(const struct arguments *a, const char *const *sockets, unsigned c
         for (unsigned pair = 0; pair < exchange.ends[i].fe.ring_count / 2; pair++)
             front_end_transmitq(&exchange.ends[i].fe, pair)->cut = a->cut;
     }
-    finished = exchange_run(&exchange, clock_now_ns() + a->time_limit_s * UINT64_C(1000000000));
+    finished = run_mode(&exchange, a, &measured);
     if (!finished)
         exchange.finished_ns = clock_now_ns();
     exchange_get_result(&exchange, &result);
-    report(&exchange, &result, finished);
-    finished &= exchange.missed_calls == 0;
+    report(&exchange, a, &result, &measured, finished);
+    finished &= exchange.missed_calls == 0 && measured.ping_pong.stalls == 0 &&
+                measured.ping_pong.bulk_failed == 0;
     exchange_close(&exchange);
     return finished && exchange_result_is_good(&result, a->loss_allowed) ? 0 : 1;
 }
@@ -363,6 +450,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s", usage);
         return 2;
     }
+    a.ping_pong.seed = a.exchange.seed;
     if (!a.exchange.stream && a.exchange.len_max > 2000)
         a.front.transmit_bytes = (uint32_t)a.exchange.len_max + 64;
     return run(&a, (const char *const *)argv + optind, (unsigned)count);

@@ -289,6 +289,27 @@ static bool send_one(struct exchange *exchange, struct exchange_end *end, struct
     return false;
 }
 
+bool exchange_send_one(struct exchange *exchange, unsigned index, size_t len)
+{
+    struct exchange_end *end = &exchange->ends[index];
+    struct front_ring *ring = front_end_transmitq(&end->fe, 0);
+    struct traffic_source *source = &end->sources[0], before = *source;
+    uint8_t *room = front_ring_reserve(ring);
+    struct virtio_net_hdr hdr;
+
+    if (!room)
+        return false;
+    len = CV_MAX(len, traffic_frame_len_min(source));
+    traffic_frame_build(source, room, len, &hdr);
+    if (!front_ring_commit(ring, &hdr, len)) {
+        *source = before;
+        return false;
+    }
+    end->sent++;
+    front_ring_publish(ring);
+    return true;
+}
+
 static bool send_burst(struct exchange *exchange, unsigned index)
 {
     const struct exchange_options *options = &exchange->options;
@@ -354,15 +375,23 @@ static unsigned read_allowance(const struct exchange *exchange, const struct exc
     return allowed > end->received ? (unsigned)CV_MIN(allowed - end->received, UINT32_MAX) : 0;
 }
 
-static bool receive_burst(struct exchange *exchange, struct exchange_end *end)
+unsigned exchange_receive(struct exchange *exchange, unsigned index, unsigned max)
 {
-    unsigned max = CV_MIN(read_allowance(exchange, end), 4 * exchange->options.burst), got = 0;
+    struct exchange_end *end = &exchange->ends[index];
+    unsigned got = 0;
 
     for (unsigned i = 0; i < end->fe.ring_count && got < max; i += 2)
         got += front_ring_receive(&end->fe.rings[i], max - got, see_frame, end);
     end->received = end->checker.counts.frames;
     end->received_bytes = end->checker.counts.bytes;
-    return got > 0;
+    return got;
+}
+
+static bool receive_burst(struct exchange *exchange, unsigned index)
+{
+    unsigned allowance = read_allowance(exchange, &exchange->ends[index]);
+
+    return exchange_receive(exchange, index, CV_MIN(allowance, 4 * exchange->options.burst)) > 0;
 }
 
 /* --- the loop --- */
@@ -373,7 +402,7 @@ bool exchange_step(struct exchange *exchange)
 
     for (unsigned i = 0; i < exchange->end_count; i++) {
         moved |= send_burst(exchange, i);
-        moved |= receive_burst(exchange, &exchange->ends[i]);
+        moved |= receive_burst(exchange, i);
     }
     if (moved)
         exchange->moved_ns = clock_now_ns();

@@ -130,8 +130,9 @@ static bool fake_settle(struct port_queue *base)
     return queue->done_count <= FAKE_RING_FRAMES / 4;
 }
 
-static bool fake_arm_from(struct port_queue *base)
+static bool fake_arm_from(struct port_queue *base, unsigned packets)
 {
+    (void)packets;
     RULE(fake_queue_of(base)->is_running, "armed a queue that is not attached");
     return fake_queue_of(base)->arrival_count > 0;
 }
@@ -171,14 +172,12 @@ static void judge(struct fake_queue *queue, const struct frame *frame)
     queue->next_number[source_id] = number + 1;
 }
 
-static unsigned fake_deliver(struct port_queue *base, struct frame *const *frames, unsigned count,
-                             bool notify_always)
+static unsigned fake_deliver(struct port_queue *base, struct frame *const *frames, unsigned count)
 {
     struct fake_queue *queue = fake_queue_of(base);
     unsigned done = CV_MIN(count, queue->room);
     uint64_t bytes = 0;
 
-    (void)notify_always;
     RULE(count > 0, "delivered nothing");
     RULE(queue->is_running && base->can_deliver, "delivered to a queue that is not attached");
     RULE(!queue->front || queue->front == frames[0],
@@ -193,11 +192,31 @@ static unsigned fake_deliver(struct port_queue *base, struct frame *const *frame
         return 0;
     queue->delivered += done;
     queue->deliveries++;
-    queue->notifications++;
     queue->last_group = done;
+    queue->untold += done;
     counter_add(&base->counters->to_packets, done);
     counter_add(&base->counters->to_bytes, bytes);
     return done;
+}
+
+static bool fake_announce(struct port_queue *base, bool always)
+{
+    struct fake_queue *queue = fake_queue_of(base);
+
+    (void)always;
+    RULE(queue->is_running && base->can_deliver, "told a queue that is not attached");
+    if (queue->untold == 0)
+        return false;
+    queue->notifications++;
+    queue->last_told = queue->untold;
+    queue->untold = 0;
+    return true;
+}
+
+static void fake_announce_back(struct port_queue *base)
+{
+    RULE(fake_queue_of(base)->is_running, "told the sender of a queue that is not attached");
+    fake_queue_of(base)->back_notifications++;
 }
 
 static void fake_forget_front(struct port_queue *base)
@@ -227,9 +246,11 @@ static void fake_free(struct port *port)
 static const struct port_ops fake_port_ops = {
     .receive = fake_receive,
     .deliver = fake_deliver,
+    .announce = fake_announce,
     .forget_front = fake_forget_front,
     .give_back = fake_give_back,
     .settle = fake_settle,
+    .announce_back = fake_announce_back,
     .arm_from = fake_arm_from,
     .arm_to = fake_arm_to,
     .disarm_from = fake_disarm_from,

@@ -50,8 +50,11 @@ struct fake_queue {
     uint64_t next_number[FAKE_QUEUES_MAX]; /* by source queue: lowest number that is in order */
     uint64_t delivered;                    /* frames, ever */
     uint64_t deliveries;                   /* groups of them */
+    unsigned last_group;                   /* frames of the last group */
     uint64_t notifications;
-    unsigned last_group; /* frames of the last group */
+    unsigned untold;             /* frames delivered since the last of them */
+    unsigned last_told;          /* frames that the last of them told of */
+    uint64_t back_notifications; /* that frames were given back */
     uint64_t settles;
 };
 

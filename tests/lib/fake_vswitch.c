@@ -78,7 +78,7 @@ int vswitch_port_remove(struct vswitch *vswitch, const char *name, struct error 
 }
 
 int vswitch_port_set_hold(struct vswitch *vswitch, const char *name, const struct hold_config *hold,
-                          struct error *error)
+                          bool merge, struct error *error)
 {
     struct port_status *port = find(name);
     int rc = ordered_result(error);
@@ -88,6 +88,8 @@ int vswitch_port_set_hold(struct vswitch *vswitch, const char *name, const struc
         return rc;
     assert(port);
     port->config.hold = *hold;
+    port->config.merge = merge;
+    fake_vswitch.set_hold_count++;
     return 0;
 }
 
@@ -132,6 +134,19 @@ int vswitch_port_status(struct vswitch *vswitch, const char *name, struct port_s
     if (!port)
         return -ENOENT;
     *ret_status = *port;
+    return 0;
+}
+
+int vswitch_port_tuning(struct vswitch *vswitch, const char *name, struct port_tuning *ret_tuning)
+{
+    const struct port_status *port = find(name);
+
+    (void)vswitch;
+    fake_vswitch.tuning_count++;
+    if (!port)
+        return -ENOENT;
+    *ret_tuning = fake_vswitch.tuning;
+    ret_tuning->config = port->config;
     return 0;
 }
 

@@ -14,6 +14,9 @@ struct fake_vswitch {
     struct port_status ports[PORTS_MAX];
     unsigned entry_count;
     struct bridge_entry entries[FAKE_MACS_MAX];
+    struct port_tuning tuning; /* of every port, but for its configuration */
+    unsigned set_hold_count;   /* calls of vswitch_port_set_hold that changed something */
+    unsigned tuning_count;     /* calls of vswitch_port_tuning */
     int next_result;         /* negative: the next call that changes something fails with it ... */
     const char *next_reason; /* ... and this sentence */
 };

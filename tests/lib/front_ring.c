@@ -1,6 +1,7 @@
 #include "front_ring.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -604,6 +605,25 @@ void front_ring_calls_take(struct front_ring *ring)
 
     if (read(ring->call_fd, &count, sizeof(count)) == (ssize_t)sizeof(count))
         ring->stats.calls += count;
+}
+
+void front_ring_describe(const struct front_ring *ring, char *text, size_t bytes)
+{
+    unsigned avail_index = __atomic_load_n(&ring->avail->index, __ATOMIC_RELAXED);
+    unsigned avail_flags = __atomic_load_n(&ring->avail->flags, __ATOMIC_RELAXED);
+    unsigned used_flags = __atomic_load_n(&ring->used->flags, __ATOMIC_RELAXED);
+    unsigned used_event_now = 0, avail_event_now = 0;
+
+    if (ring->options.event_idx) {
+        used_event_now = __atomic_load_n(used_event(ring), __ATOMIC_RELAXED);
+        avail_event_now = __atomic_load_n(avail_event(ring), __ATOMIC_RELAXED);
+    }
+    snprintf(text, bytes,
+             "available %u (kick wanted at %u, flags %u), used %u (call wanted at %u, flags %u), "
+             "looked at up to %u, %llu kicks, %llu calls",
+             avail_index, avail_event_now, used_flags, used_index_load(ring), used_event_now,
+             avail_flags, ring->used_index, (unsigned long long)ring->stats.kicks,
+             (unsigned long long)ring->stats.calls);
 }
 
 /* --- as wrong as wanted --- */

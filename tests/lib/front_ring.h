@@ -197,6 +197,9 @@ bool front_ring_has_used(const struct front_ring *ring);
 /* Chains that the device holds. */
 unsigned front_ring_outstanding(const struct front_ring *ring);
 
+/* Both sides' indices, event indices and flags, as they are in memory, for a report. */
+void front_ring_describe(const struct front_ring *ring, char *text, size_t bytes);
+
 /* --- as wrong as wanted --- */
 
 void front_ring_put_desc(struct front_ring *ring, uint16_t index, uint64_t guest_address,

@@ -182,7 +182,7 @@ void queue_bed_init(struct queue_bed *bed, const struct queue_bed_options *optio
                                       .counters = &bed->counters};
     queue->hdr_bytes = options->hdr_bytes ? options->hdr_bytes : VNET_HDR_BYTES;
     queue->mergeable = options->mergeable;
-    queue->offloads = options->offloads;
+    queue->base.offloads = options->offloads;
     queue->fault_fd = -1;
     queue->outstanding = calloc(size, sizeof(*queue->outstanding));
     assert(queue->outstanding);

@@ -1,0 +1,173 @@
+#include "ping_pong.h"
+
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+enum {
+    STALL_MS = 100,    /* a wait that is longer is a stall ... */
+    PATIENCE_MS = 900, /* ... which is given this long to end by itself */
+};
+
+struct ping_pong {
+    struct exchange *exchange;
+    const struct ping_pong_options *options;
+    struct ping_pong_result *result;
+    uint64_t random;
+};
+
+/* A number from 0 to `max`, evenly. */
+static uint64_t draw(struct ping_pong *game, uint64_t max)
+{
+    game->random = game->random * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (uint64_t)(((unsigned __int128)game->random * (max + 1)) >> 64);
+}
+
+/* Sleeping would wake up at the clock's grain, not at the time that was drawn. */
+static void spin(uint64_t ns)
+{
+    uint64_t until_ns;
+
+    if (ns == 0)
+        return;
+    until_ns = clock_now_ns() + ns;
+    while (clock_now_ns() < until_ns)
+        __builtin_ia32_pause();
+}
+
+static struct front_ring *receiveq(struct ping_pong *game, unsigned end)
+{
+    return front_end_receiveq(&game->exchange->ends[end].fe, 0);
+}
+
+static struct front_ring *transmitq(struct ping_pong *game, unsigned end)
+{
+    return front_end_transmitq(&game->exchange->ends[end].fe, 0);
+}
+
+static bool arrived(struct ping_pong *game, unsigned end)
+{
+    return exchange_receive(game->exchange, end, 1) > 0;
+}
+
+static void describe(struct ping_pong *game, unsigned end)
+{
+    char rings[2][256];
+
+    if (game->result->first_stall[0])
+        return;
+    front_ring_describe(receiveq(game, end), rings[0], sizeof(rings[0]));
+    front_ring_describe(transmitq(game, end ^ 1), rings[1], sizeof(rings[1]));
+    snprintf(game->result->first_stall, sizeof(game->result->first_stall),
+             "round %llu: end %u waits. Its receiveq: %s. The sender's transmitq: %s.",
+             (unsigned long long)game->result->rounds, end, rings[0], rings[1]);
+}
+
+/* Sleeps until the call, at most `timeout_ms`; false when none came. */
+static bool await_call(struct front_ring *ring, int timeout_ms)
+{
+    struct pollfd fd = {.fd = ring->call_fd, .events = POLLIN};
+    bool called = poll(&fd, 1, timeout_ms) > 0;
+
+    front_ring_calls_take(ring);
+    return called;
+}
+
+/* Nothing for STALL_MS. True when the frame is there in the end. */
+static bool find_out(struct ping_pong *game, unsigned end)
+{
+    struct front_ring *ring = receiveq(game, end);
+
+    game->result->stalls++;
+    describe(game, end);
+    if (front_ring_has_used(ring)) {
+        game->result->lost_calls++;
+        return arrived(game, end);
+    }
+    (void)await_call(ring, PATIENCE_MS);
+    if (arrived(game, end))
+        return true;
+    front_ring_kick(transmitq(game, end ^ 1));
+    (void)await_call(ring, PATIENCE_MS);
+    if (arrived(game, end)) {
+        game->result->lost_kicks++;
+        return true;
+    }
+    game->result->lost_frames++;
+    return false;
+}
+
+/* Waits as a driver does: look, ask for a call, look again, sleep. */
+static bool await_frame(struct ping_pong *game, unsigned end)
+{
+    struct front_ring *ring = receiveq(game, end);
+
+    spin(draw(game, game->options->arm_ns_max));
+    for (;;) {
+        bool ready = front_ring_calls_enable(ring, 0), called = true;
+
+        if (!ready) {
+            game->result->sleeps++;
+            called = await_call(ring, STALL_MS);
+        }
+        front_ring_calls_disable(ring);
+        if (!called)
+            return find_out(game, end);
+        if (arrived(game, end))
+            return true;
+    }
+}
+
+static bool send(struct ping_pong *game, unsigned end)
+{
+    front_ring_reclaim(transmitq(game, end));
+    return exchange_send_one(game->exchange, end, game->options->frame_bytes);
+}
+
+/* There and back. */
+static void play_round(struct ping_pong *game)
+{
+    uint64_t start_ns;
+
+    spin(draw(game, game->options->pause_ns_max));
+    start_ns = clock_now_ns();
+    for (unsigned end = 0; end < 2; end++) {
+        if (end == 1)
+            spin(draw(game, game->options->pause_ns_max));
+        if (!send(game, end) || !await_frame(game, end ^ 1))
+            return;
+    }
+    histogram_record(&game->result->round_ns, clock_now_ns() - start_ns, 1);
+    game->result->rounds++;
+}
+
+/* Leaves the switch as traffic at full load leaves it; what comes next is lone again. */
+static void play_bulk(struct ping_pong *game, uint64_t deadline_ns)
+{
+    struct exchange *exchange = game->exchange;
+    uint64_t sent = CV_MAX(exchange->ends[0].sent, exchange->ends[1].sent);
+
+    exchange->options.frames = sent + game->options->bulk_frames;
+    if (!exchange_run(exchange, CV_MIN(deadline_ns, clock_now_ns() + UINT64_C(10000000000))))
+        game->result->bulk_failed++;
+}
+
+bool ping_pong_run(struct exchange *exchange, const struct ping_pong_options *options,
+                   uint64_t deadline_ns, struct ping_pong_result *ret_result)
+{
+    struct ping_pong game = {exchange, options, ret_result, options->seed * 2 + 1};
+    uint64_t played = 0;
+
+    memset(ret_result, 0, sizeof(*ret_result));
+    while (played < options->rounds) {
+        if (options->bulk_every > 0 && played % options->bulk_every == 0)
+            play_bulk(&game, deadline_ns);
+        play_round(&game);
+        played++;
+        if (played % 256 == 0 && clock_now_ns() > deadline_ns)
+            break;
+    }
+    exchange->finished_ns = clock_now_ns();
+    return played == options->rounds;
+}
