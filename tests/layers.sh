@@ -22,7 +22,7 @@ control  -
 '
 # System headers that a pure part may use: they declare types, or functions of plain memory (of
 # stdio only snprintf).
-pure_headers='assert errno endian inttypes stdarg stdatomic stdbool stddef stdint stdio stdlib string strings sys/uio'
+pure_headers='assert errno endian inttypes math stdarg stdatomic stdbool stddef stdint stdio stdlib string strings sys/uio'
 # Files of pure parts that exist to reach the system, for those that are not pure.
 system_files='base/alloc base/clock base/error base/log base/reactor convoy/frame_pool'
 # Parts that may name only some headers of others: who, of which part, and which. The client may

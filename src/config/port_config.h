@@ -27,6 +27,9 @@ enum full_policy {
     FULL_PUSH_BACK, /* its sender's queue is not read until there is room again */
 };
 
+/* The most packets that may be asked to wait for each other: the limit of K. */
+enum { HOLD_PACKETS_MAX = 256 };
+
 struct hold_config {
     enum hold_mode mode;
     unsigned packets_max;     /* HOLD_FIXED: K, a convoy departs with this many ... */

@@ -5,6 +5,11 @@
  *
  * The frame is `head[0 .. head_len)` followed by `pieces[0 .. piece_count)`. The pieces lie in a
  * guest's memory, may change at any moment, and are only ever copied or summed.
+ *
+ * A super-packet made by merging (convoy/merge.h) is a row of frames: the first, whose head and
+ * virtio-net header speak for all, and behind it the payloads of the frames merged into it
+ * (`merged_next`, from each frame's facts.payload_offset on). Only the row's first frame is aboard
+ * a convoy.
  */
 #ifndef CONVOY_CONVOY_FRAME_H
 #define CONVOY_CONVOY_FRAME_H
@@ -19,7 +24,7 @@ struct port_queue;
 
 struct frame {
     struct frame_facts facts;
-    uint32_t len;              /* bytes of the whole frame, Ethernet header to end */
+    uint32_t len;              /* bytes of the whole frame (row), Ethernet header to end */
     uint16_t head_len;         /* bytes of it in `head` */
     uint16_t piece_count;      /* pieces behind the head */
     struct port_queue *source; /* who gets the buffer back */
@@ -27,6 +32,12 @@ struct frame {
     uint32_t source_slot;   /* the source's own name for the buffer */
     uint16_t holders;       /* convoys that still hold it */
     uint8_t drop;           /* enum drop_reason found before it was bridged */
+    bool is_shared;         /* flooded: other convoys may see it, so it is never edited */
+    bool checksum_is_good;  /* merging has verified its transport checksum */
+    uint16_t merged_count;  /* first of a row: frames merged into it */
+    struct frame *merged_next;  /* the row's next frame, NULL: none */
+    struct frame *merged_last;  /* first of a row with merged frames: the last of them */
+    uint64_t arrived_ns;        /* when the burst was taken that it came with */
     struct virtio_net_hdr vnet; /* checked and rewritten by offload_check */
     uint8_t head[FRAME_HEAD_BYTES_MAX];
     struct iovec pieces[FRAME_PIECES_MAX + 2]; /* two spare: a segment may split one around a sum */

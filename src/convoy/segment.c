@@ -1,19 +1,15 @@
 /*
  * Cutting. Every segment gets the super-packet's headers with its own lengths, sequence number, IP
- * id and flags (as RFC 9293, RFC 3168 and RFC 768 want them), then those payload bytes that the
+ * id and flags (as RFC 9293, RFC 3168 and RFC 768 want them), then those payload bytes that a
  * snapshot happens to hold, then a view of the pieces. Sums are corrected rather than built anew
  * where the sender has already summed the pseudo-header: that is the sum that the virtio
  * specification (1.2, 5.1.6.2) defines, and it stays right whatever extension headers the packet
  * has.
- *
- * The pieces may change while they are summed. Then the packet arrives with a wrong checksum, which
- * its sender could have given it anyway.
  */
 #include "convoy/segment.h"
 
+#include "convoy/frame_checksum.h"
 #include "wire/bytes.h"
-#include "wire/checksum.h"
-#include "wire/ip.h"
 
 enum { CSUM_BYTES = 2 };
 
@@ -26,11 +22,7 @@ void segmenter_init(struct segmenter *segmenter, const struct frame *super, unsi
 {
     assert(super->head_len <= FRAME_HEAD_BYTES_MAX && super->head_len <= super->len);
     assert(super->piece_count <= FRAME_PIECES_MAX);
-    *segmenter = (struct segmenter){
-        .super = super,
-        .offloads = offloads,
-        .payload_offset = super->facts.payload_offset,
-    };
+    *segmenter = (struct segmenter){.super = super, .offloads = offloads, .frame = super};
 }
 
 static void append_piece(struct frame *to, const void *bytes, size_t n)
@@ -39,44 +31,59 @@ static void append_piece(struct frame *to, const void *bytes, size_t n)
     to->pieces[to->piece_count++] = (struct iovec){.iov_base = (void *)bytes, .iov_len = n};
 }
 
-/* Moves on by `n` bytes of the super-packet's pieces and appends them to `to`, if not NULL. */
-static void take_pieces(struct segmenter *segmenter, size_t n, struct frame *to)
+/* The rest of the part in which the next segment starts. */
+static struct iovec rest_of_part(const struct segmenter *segmenter)
+{
+    const struct frame *frame = segmenter->frame;
+    struct iovec rest;
+
+    if (segmenter->part > 0) {
+        rest = frame->pieces[segmenter->part - 1];
+    } else {
+        rest.iov_base = (void *)(frame->head + frame->facts.payload_offset);
+        rest.iov_len = frame->head_len - frame->facts.payload_offset;
+    }
+    rest.iov_base = (uint8_t *)rest.iov_base + segmenter->part_offset;
+    rest.iov_len -= segmenter->part_offset;
+    return rest;
+}
+
+/* Moves on by `n` of the part's last `rest` bytes; at its end, to the row's next part. */
+static void advance(struct segmenter *segmenter, size_t n, size_t rest)
+{
+    segmenter->part_offset += (uint32_t)n;
+    if (n < rest)
+        return;
+    segmenter->part_offset = 0;
+    if (segmenter->part++ == segmenter->frame->piece_count) {
+        segmenter->part = 0;
+        segmenter->frame = segmenter->frame->merged_next;
+    }
+}
+
+/* Moves on by `n` payload bytes and appends views of them to `to`, if not NULL. */
+static void take_parts(struct segmenter *segmenter, size_t n, struct frame *to)
 {
     while (n > 0) {
-        const struct iovec *piece;
-        size_t left, taken;
+        struct iovec rest;
+        size_t taken;
 
-        assert(segmenter->piece < segmenter->super->piece_count);
-        piece = &segmenter->super->pieces[segmenter->piece];
-        left = piece->iov_len - segmenter->piece_offset;
-        taken = CV_MIN(left, n);
+        assert(segmenter->frame != NULL);
+        rest = rest_of_part(segmenter);
+        taken = CV_MIN(rest.iov_len, n);
         if (to != NULL && taken > 0)
-            append_piece(to, (const uint8_t *)piece->iov_base + segmenter->piece_offset, taken);
+            append_piece(to, rest.iov_base, taken);
+        advance(segmenter, taken, rest.iov_len);
         n -= taken;
-        segmenter->piece_offset += (uint32_t)taken;
-        if (taken == left) {
-            segmenter->piece++;
-            segmenter->piece_offset = 0;
-        }
     }
 }
 
 /* The complete checksum over the frame from byte `from` to its end. */
 static uint16_t sum_frame(const struct frame *frame, size_t from)
 {
-    size_t skip = from > frame->head_len ? from - frame->head_len : 0;
     struct checksum checksum = {0};
 
-    if (from < frame->head_len)
-        checksum_add(&checksum, frame->head + from, frame->head_len - from);
-    for (unsigned i = 0; i < frame->piece_count; i++) {
-        const struct iovec *piece = &frame->pieces[i];
-        size_t skipped = CV_MIN(skip, piece->iov_len);
-
-        checksum_add(&checksum, (const uint8_t *)piece->iov_base + skipped,
-                     piece->iov_len - skipped);
-        skip -= skipped;
-    }
+    frame_checksum_add(frame, from, &checksum);
     return checksum_finish(&checksum);
 }
 
@@ -94,11 +101,16 @@ static void begin_frame(const struct frame *super, size_t head_len, struct frame
     frame->head_len = (uint16_t)head_len;
     frame->piece_count = 0;
     frame->source = NULL;
+    frame->private_bytes = NULL;
     frame->source_slot = 0;
     frame->holders = 0;
     frame->drop = super->drop;
+    frame->is_shared = false;
+    frame->checksum_is_good = false;
+    frame->merged_count = 0;
+    frame->merged_next = frame->merged_last = NULL;
+    frame->arrived_ns = super->arrived_ns;
     frame->vnet = super->vnet;
-    frame->private_bytes = NULL;
     memcpy(frame->head, super->head, head_len);
 }
 
@@ -126,12 +138,12 @@ static void complete_csum(struct segmenter *segmenter, struct segment *segment)
     assert(field + CSUM_BYTES <= super->len);
     memcpy(segment->checksum, &sum, CSUM_BYTES);
     memcpy(frame->head + (in_head > 0 ? field : 0), segment->checksum, in_head);
-    take_pieces(segmenter, before, frame);
+    take_parts(segmenter, before, frame);
     if (in_head < CSUM_BYTES) {
         append_piece(frame, segment->checksum + in_head, CSUM_BYTES - in_head);
-        take_pieces(segmenter, CSUM_BYTES - in_head, NULL);
+        take_parts(segmenter, CSUM_BYTES - in_head, NULL);
     }
-    take_pieces(segmenter, super->len - super->head_len - before - (CSUM_BYTES - in_head), frame);
+    take_parts(segmenter, super->len - super->head_len - before - (CSUM_BYTES - in_head), frame);
     clear_wishes(&frame->vnet);
 }
 
@@ -140,12 +152,13 @@ static void give_whole(struct segmenter *segmenter, struct segment *segment)
     const struct frame *super = segmenter->super;
 
     begin_frame(super, super->head_len, &segment->frame);
+    segmenter->part = 1;
     segmenter->done = true;
     if (!(segmenter->offloads & OFFLOAD_CSUM) && (super->vnet.flags & VNET_HDR_F_NEEDS_CSUM)) {
         complete_csum(segmenter, segment);
         return;
     }
-    take_pieces(segmenter, super->len - super->head_len, &segment->frame);
+    take_parts(segmenter, super->len - super->head_len, &segment->frame);
     if (!(segmenter->offloads & OFFLOAD_CSUM))
         clear_wishes(&segment->frame.vnet);
 }
@@ -208,32 +221,34 @@ static void write_csum(struct frame *frame, size_t super_len, unsigned offloads)
     }
 }
 
-/* The segment's bytes: headers, payload that lies in the snapshot, payload that lies in the pieces.
- */
-static void take_payload(struct segmenter *segmenter, size_t n, struct frame *frame)
+/* Headers, and behind them what of the segment's payload lies in a head. */
+static size_t begin_segment(struct segmenter *segmenter, size_t n, struct frame *frame)
 {
-    const struct frame *super = segmenter->super;
-    size_t headers = segmenter->payload_offset;
-    size_t in_snapshot = super->head_len - headers;
+    size_t headers = segmenter->super->facts.payload_offset;
     size_t in_head = 0;
 
-    if (segmenter->offset < in_snapshot)
-        in_head = CV_MIN(in_snapshot - segmenter->offset, n);
-    begin_frame(super, headers, frame);
-    memcpy(frame->head + headers, super->head + headers + segmenter->offset, in_head);
+    begin_frame(segmenter->super, headers, frame);
+    if (segmenter->part == 0) {
+        struct iovec rest = rest_of_part(segmenter);
+
+        in_head = CV_MIN(rest.iov_len, n);
+        memcpy(frame->head + headers, rest.iov_base, in_head);
+        advance(segmenter, in_head, rest.iov_len);
+    }
     frame->head_len = (uint16_t)(headers + in_head);
     frame->len = (uint32_t)(headers + n);
-    take_pieces(segmenter, n - in_head, frame);
+    return in_head;
 }
 
 static void cut_next(struct segmenter *segmenter, struct frame *frame)
 {
     const struct frame *super = segmenter->super;
-    size_t left = super->len - segmenter->payload_offset - segmenter->offset;
+    size_t left = super->len - super->facts.payload_offset - segmenter->offset;
     size_t n = CV_MIN(left, super->vnet.gso_size);
+    size_t in_head = begin_segment(segmenter, n, frame);
     bool last = n == left;
 
-    take_payload(segmenter, n, frame);
+    take_parts(segmenter, n - in_head, frame);
     frame->vnet.gso_type = VNET_HDR_GSO_NONE;
     frame->vnet.gso_size = 0;
     write_ip(frame, segmenter->index);

@@ -2,7 +2,8 @@
  * Doing in software what a receiver did not negotiate: a super-packet is cut into the packets it
  * stands for (TCP: RFC 9293 sequence numbers, FIN and PSH on the last, CWR on the first; UDP: equal
  * datagrams), and checksums are completed. No payload is moved: every segment is a new head and a
- * sub-view of the super-packet's pieces. Pure: reads the frame, writes the caller's segment.
+ * sub-view of the super-packet's pieces. A row (convoy/merge.h) is cut likewise, back into what it
+ * was made of. Pure: reads the frames, writes the caller's segment.
  */
 #ifndef CONVOY_CONVOY_SEGMENT_H
 #define CONVOY_CONVOY_SEGMENT_H
@@ -11,13 +12,13 @@
 #include "wire/offload.h"
 
 struct segmenter {
-    const struct frame *super; /* what is being cut; stays valid and unchanged until the end */
+    const struct frame *super; /* what is being cut; it and its row stay valid and unchanged */
     unsigned offloads;         /* what the receiver can do: a set of enum offload */
-    uint32_t payload_offset;   /* first payload byte of the frame (end of its headers) */
     uint32_t offset;           /* payload bytes already given out */
     uint32_t index;            /* number of the next segment */
-    uint32_t piece;            /* piece in which the next segment starts ... */
-    uint32_t piece_offset;     /* ... and the byte in it */
+    const struct frame *frame; /* frame of the row in which the next segment starts, ... */
+    uint32_t part;             /* ... what of it: 0 its head, n its piece n - 1, ... */
+    uint32_t part_offset;      /* ... and the byte in that; a head counts from its payload on */
     bool done;                 /* the last segment has been given out */
 };
 
@@ -26,7 +27,7 @@ struct segmenter {
  * may point to them: a segment is not copied, and stays in place while its frame is used.
  */
 struct segment {
-    struct frame frame;  /* shares the payload with the super-packet; `source`, `holders` unused */
+    struct frame frame; /* shares the payload with the super-packet; no row, no source, no holder */
     uint8_t checksum[2]; /* a patched checksum that lies behind the head is a piece of its own */
 };
 
@@ -36,8 +37,9 @@ bool segment_fits(const struct frame *frame, unsigned offloads);
 /*
  * Starts cutting `super`, whose virtio-net header offload_check has accepted, for a receiver with
  * `offloads`. A frame without GSO gives exactly one segment, with the checksum completed if need
- * be. A receiver with OFFLOAD_CSUM gets segments with NEEDS_CSUM and the pseudo-header sum instead
- * of a complete checksum.
+ * be. In a row each frame must hold one segment's payload (gso_size bytes, the last maybe less). A
+ * receiver with OFFLOAD_CSUM gets segments with NEEDS_CSUM and the pseudo-header sum instead of a
+ * complete checksum.
  */
 void segmenter_init(struct segmenter *segmenter, const struct frame *super, unsigned offloads);
 

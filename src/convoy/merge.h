@@ -1,0 +1,56 @@
+/*
+ * Receive offload in software: a frame that continues a flow already aboard becomes part of a
+ * super-packet, TCP to TSO and equal datagrams of UDP to USO. The inverse is convoy/segment.h:
+ * cutting a merged super-packet gives back exactly the packets that it was made of, byte for byte,
+ * so whatever cutting could not restore refuses the merge (the rules of Linux's GRO, and stricter
+ * where GRO is not exact: IPv4 ids always count up). No payload is moved: the frame is linked into
+ * the row of the super-packet's first, whose head and virtio-net header are kept true with every
+ * frame that joins. Pure: edits the two frames, reads nothing else.
+ *
+ * Checksums are verified before merging, or known good: NEEDS_CSUM with the right pseudo-header sum
+ * (the bytes have not left memory), or DATA_VALID, which only an uplink's kernel is believed.
+ */
+#ifndef CONVOY_CONVOY_MERGE_H
+#define CONVOY_CONVOY_MERGE_H
+
+#include "convoy/frame.h"
+#include "metrics/merge_refusals.h"
+#include "wire/offload.h"
+
+/* Frames of one row: what Linux's GRO takes of UDP, and enough for 64 KiB of 1500-byte packets. */
+enum { MERGE_FRAMES_MAX = 64 };
+
+/* Payload pieces of a frame that may join; with MERGE_FRAMES_MAX it bounds the row for writev. */
+enum { MERGE_PIECES_MAX = 8 };
+
+/*
+ * True when the frame is of a kind whose super-packets a receiver with `offloads` takes: whole TCP
+ * or UDP over IPv4 or IPv6, seen by one convoy alone. All other frames pass by without a word.
+ */
+static inline bool merge_concerns(const struct frame *frame, unsigned offloads)
+{
+    unsigned flags = frame->facts.flags;
+    unsigned needs;
+
+    if (flags & FRAME_TCP)
+        needs = flags & FRAME_IPV4 ? OFFLOAD_TSO4 : OFFLOAD_TSO6;
+    else if (flags & FRAME_UDP)
+        needs = flags & FRAME_IPV4 ? OFFLOAD_USO4 : OFFLOAD_USO6;
+    else
+        return false;
+    needs |= OFFLOAD_CSUM;
+    return (offloads & needs) == needs && !frame->is_shared;
+}
+
+/* True when both frames carry the same Ethernet header and tags, addresses, protocol and ports. */
+bool merge_same_flow(const struct frame *super, const struct frame *frame);
+
+/*
+ * Makes `frame` the last of the row of `super`, if it is the next segment of that flow and a
+ * receiver with `offloads` can take the result. Both satisfy merge_concerns, came from the same
+ * source and are of the same flow (merge_same_flow); `super` may be a row already. MERGE_JOINED, or
+ * the reason why neither has changed (their checksum_is_good aside).
+ */
+enum merge_refusal merge_join(struct frame *super, struct frame *frame, unsigned offloads);
+
+#endif
