@@ -2,28 +2,62 @@
 
 #include <string.h>
 
-void convoy_load(struct convoy *convoy, struct frame *frame, uint64_t now_ns)
+static void seal(struct convoy *convoy, uint64_t number)
 {
-    assert(!convoy_is_full(convoy));
+    convoy->sealed = CV_MAX(convoy->sealed, number);
+}
+
+void convoy_load(struct convoy *convoy, struct frame *frame)
+{
+    assert(convoy->count < CONVOY_FRAMES_MAX);
     if (convoy->count == 0) {
         convoy->first = 0;
-        convoy->has_express = false;
-        convoy->opened_ns = now_ns;
     } else if (convoy->first + convoy->count == CV_COUNT_OF(convoy->frames)) {
         memcpy(convoy->frames, convoy_frames(convoy), convoy->count * sizeof(convoy->frames[0]));
         convoy->first = 0;
     }
     convoy->frames[convoy->first + convoy->count++] = frame;
-    if (frame->facts.flags & FRAME_EXPRESS)
-        convoy->has_express = true;
+    convoy->packets++;
+    convoy->loaded++;
+    /* What was sent behind a frame must not overtake it: the flow of a fragment cannot be told, and
+     * a flooded frame is not remembered as the last of its flow. */
+    if (CV_UNLIKELY((frame->facts.flags & FRAME_FRAGMENT) || frame->is_shared))
+        seal(convoy, convoy->loaded);
 }
 
-void convoy_unload(struct convoy *convoy, unsigned count, uint64_t now_ns)
+bool convoy_merge(struct convoy *convoy, struct frame *frame, unsigned offloads,
+                  enum merge_refusal *ret_refusal)
 {
-    assert(count <= convoy->count);
+    unsigned slot = frame->facts.flow_hash % CONVOY_FLOWS_MAX;
+    struct frame *super = convoy->flows[slot].frame;
+    bool is_aboard = convoy->flows[slot].number > convoy->sealed;
+
+    *ret_refusal = MERGE_JOINED;
+    if (is_aboard && super->source == frame->source && merge_same_flow(super, frame)) {
+        *ret_refusal = merge_join(super, frame, offloads);
+        if (*ret_refusal == MERGE_JOINED) {
+            convoy->packets++;
+            return true;
+        }
+    }
+    convoy_load(convoy, frame);
+    convoy->flows[slot].frame = frame;
+    convoy->flows[slot].number = convoy->loaded;
+    return false;
+}
+
+void convoy_seal_first(struct convoy *convoy)
+{
+    seal(convoy, convoy->loaded - convoy->count + 1);
+}
+
+void convoy_unload(struct convoy *convoy, unsigned count, unsigned packets)
+{
+    assert(count <= convoy->count && packets <= convoy->packets);
     convoy->first += count;
     convoy->count -= count;
-    convoy->opened_ns = now_ns;
+    convoy->packets -= packets;
+    seal(convoy, convoy->loaded - convoy->count);
 }
 
 bool convoy_has_source(const struct convoy *convoy, const struct port_queue *source)
@@ -41,11 +75,15 @@ unsigned convoy_remove_source(struct convoy *convoy, const struct port_queue *so
     unsigned kept = 0, removed = 0;
 
     for (unsigned i = 0; i < convoy->count; i++) {
-        if (!source || frames[i]->source == source)
+        if (!source || frames[i]->source == source) {
+            convoy->packets -= 1u + frames[i]->merged_count;
             ret_frames[removed++] = frames[i];
-        else
+        } else {
             frames[kept++] = frames[i];
+        }
     }
     convoy->count = kept;
+    /* The numbers of those left have changed. */
+    seal(convoy, convoy->loaded);
     return removed;
 }

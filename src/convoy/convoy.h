@@ -1,26 +1,36 @@
 /*
  * A convoy: frames bound for one queue of one port, in the order in which they came, that cross the
- * channel together. Between departures it is also where frames wait that the guest had no buffers
- * for. It holds views, not bytes; what it may hold is bounded.
+ * channel together. A frame that continues a flow aboard is merged into that flow's last frame
+ * instead of becoming one more. Between departures the convoy is also where frames wait that the
+ * guest had no buffers for. It holds views, not bytes; what it may hold is bounded.
  */
 #ifndef CONVOY_CONVOY_CONVOY_H
 #define CONVOY_CONVOY_CONVOY_H
 
 #include "convoy/frame.h"
+#include "convoy/merge.h"
+
+/* Flows whose last frame is remembered; one more takes the place of another. A power of two. */
+enum { CONVOY_FLOWS_MAX = 32 };
 
 struct convoy {
-    unsigned count;     /* frames aboard */
-    bool has_express;   /* one of them never waits for company */
-    uint64_t opened_ns; /* when the first of them was loaded */
+    unsigned count;   /* frames aboard; a row of merged ones is one */
+    unsigned packets; /* as they arrived */
     uint64_t
         blocked_since_ns; /* since when the guest has had no buffers for the first; 0: it has */
     unsigned first;       /* where the first is in `frames` */
+    uint64_t loaded;      /* frames that ever came aboard: the number of the last of them */
+    uint64_t sealed;      /* a frame with this number or a lower one is merged with no more */
+    struct {
+        struct frame *frame; /* last frame of a flow; valid while its number is above `sealed` */
+        uint64_t number;
+    } flows[CONVOY_FLOWS_MAX];                   /* by flow_hash */
     struct frame *frames[CONVOY_FRAMES_MAX * 2]; /* twice, so that they always lie in a row */
 };
 
 static inline bool convoy_is_full(const struct convoy *convoy)
 {
-    return convoy->count == CONVOY_FRAMES_MAX;
+    return convoy->packets >= CONVOY_FRAMES_MAX;
 }
 
 /* The frames aboard, oldest first; `count` of them in a row. */
@@ -30,10 +40,21 @@ static inline struct frame **convoy_frames(struct convoy *convoy)
 }
 
 /* Takes a frame aboard; the convoy must not be full. */
-void convoy_load(struct convoy *convoy, struct frame *frame, uint64_t now_ns);
+void convoy_load(struct convoy *convoy, struct frame *frame);
 
-/* The first `count` frames have left. */
-void convoy_unload(struct convoy *convoy, unsigned count, uint64_t now_ns);
+/*
+ * Takes a frame aboard that may be merged (merge_concerns) for a receiver with `offloads`, into the
+ * last frame of its flow if there is one that it continues. True: it was; otherwise it is a frame
+ * of its own, and *ret_refusal says why (MERGE_JOINED: no frame of its flow was aboard).
+ */
+bool convoy_merge(struct convoy *convoy, struct frame *frame, unsigned offloads,
+                  enum merge_refusal *ret_refusal);
+
+/* The first frame is being delivered in parts: nothing is merged into it any more. */
+void convoy_seal_first(struct convoy *convoy);
+
+/* The first `count` frames, which were `packets` when they arrived, have left. */
+void convoy_unload(struct convoy *convoy, unsigned count, unsigned packets);
 
 /* True when a frame of `source` is aboard. */
 bool convoy_has_source(const struct convoy *convoy, const struct port_queue *source);

@@ -61,7 +61,7 @@ enum guest_fault virtq_start(struct virtq *virtq, const struct virtq_setup *setu
     };
     /* Everything is given back in order, so the used index tells where the last owner stopped. */
     virtq->next_used = __atomic_load_n(&virtq->used->idx, __ATOMIC_RELAXED);
-    virtq->published_used = virtq->next_used;
+    virtq->published_used = virtq->asked_used = virtq->next_used;
     return GUEST_FAULT_NONE;
 }
 
@@ -153,14 +153,22 @@ enum guest_fault virtq_walk(const struct virtq *virtq, uint16_t guest_head, bool
     return GUEST_FAULT_CHAIN_LENGTH;
 }
 
-bool virtq_publish(struct virtq *virtq)
+bool virtq_show(struct virtq *virtq)
 {
-    uint16_t old = virtq->published_used, new = virtq->next_used;
+    if (virtq->published_used == virtq->next_used)
+        return false;
+    __atomic_store_n(&virtq->used->idx, virtq->next_used, __ATOMIC_RELEASE);
+    virtq->published_used = virtq->next_used;
+    return true;
+}
+
+bool virtq_wants_call(struct virtq *virtq)
+{
+    uint16_t old = virtq->asked_used, new = virtq->published_used;
 
     if (old == new)
         return false;
-    __atomic_store_n(&virtq->used->idx, new, __ATOMIC_RELEASE);
-    virtq->published_used = new;
+    virtq->asked_used = new;
     /* The driver's wish must be read after our index is visible (virtio 1.2, 2.7.7.2). */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (virtq->event_idx) {
@@ -171,6 +179,16 @@ bool virtq_publish(struct virtq *virtq)
     return !(__atomic_load_n(&virtq->avail->flags, __ATOMIC_RELAXED) & VIRTQ_AVAIL_F_NO_INTERRUPT);
 }
 
+bool virtq_has_answered(const struct virtq *virtq)
+{
+    uint16_t event;
+
+    if (!virtq->event_idx)
+        return false;
+    event = __atomic_load_n(virtq_used_event(virtq), __ATOMIC_RELAXED);
+    return (int16_t)(event - virtq->asked_used) >= 0;
+}
+
 bool virtq_call(const struct virtq *virtq)
 {
     static const uint64_t one = 1;
@@ -179,12 +197,15 @@ bool virtq_call(const struct virtq *virtq)
     return virtq->call_fd < 0 || write(virtq->call_fd, &one, sizeof(one)) >= 0 || errno != EINTR;
 }
 
-bool virtq_kicks_enable(struct virtq *virtq)
+bool virtq_kicks_enable(struct virtq *virtq, unsigned chains)
 {
+    uint16_t event = (uint16_t)(virtq->avail_seen + chains - 1);
+
     if (virtq->event_idx)
-        __atomic_store_n(virtq_avail_event(virtq), virtq->avail_seen, __ATOMIC_RELAXED);
+        __atomic_store_n(virtq_avail_event(virtq), event, __ATOMIC_RELAXED);
     else
-        __atomic_store_n(&virtq->used->flags, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&virtq->used->flags, chains > 1 ? VIRTQ_USED_F_NO_NOTIFY : 0,
+                         __ATOMIC_RELAXED);
     virtq->kicks_disabled = false;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return __atomic_load_n(&virtq->avail->idx, __ATOMIC_ACQUIRE) != virtq->avail_seen;

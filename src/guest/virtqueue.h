@@ -4,7 +4,8 @@
  * How it works: the driver publishes descriptor chains in the available ring; we take them in
  * order, and give them back in order through the used ring. `next_avail` and `next_used` are our
  * own and never read back from the guest. Used entries are written as they come (virtq_use) and
- * become visible all at once (virtq_publish): one store for a whole convoy.
+ * become visible all at once (virtq_show): one store for a whole convoy. Whether the driver wants a
+ * call for them may be asked later (virtq_wants_call), for several convoys at once.
  *
  * Nothing the guest writes is trusted, or read twice: an index, a descriptor, an event index is
  * copied with one load, the copy is checked, the copy is used.
@@ -63,6 +64,7 @@ struct virtq {
     uint16_t avail_seen;     /* our last copy of the driver's index */
     uint16_t next_used;      /* next used entry to write */
     uint16_t published_used; /* used index as the driver sees it */
+    uint16_t asked_used;     /* up to where the driver was asked whether it wants a call */
     bool event_idx;          /* VIRTIO_RING_F_EVENT_IDX agreed */
     bool indirect;           /* VIRTIO_RING_F_INDIRECT_DESC agreed */
     bool kicks_disabled;     /* the driver has been told that it need not kick */
@@ -191,8 +193,25 @@ static inline void virtq_use(struct virtq *virtq, uint16_t head, uint32_t len)
     virtq->next_used++;
 }
 
-/* Makes all used entries visible with one store. True: the driver wants to be called for them. */
-bool virtq_publish(struct virtq *virtq);
+/* Makes all used entries visible with one store. True: there were any. */
+bool virtq_show(struct virtq *virtq);
+
+/*
+ * True when the driver wants a call for what became visible since it was last asked. A driver that
+ * has found it all by itself meanwhile wants none.
+ */
+bool virtq_wants_call(struct virtq *virtq);
+
+/* Both at once. */
+static inline bool virtq_publish(struct virtq *virtq)
+{
+    (void)virtq_show(virtq);
+    return virtq_wants_call(virtq);
+}
+
+/* True when the driver has seen everything that was visible when it was last asked, and waits for
+ * more. Known with the event index only; false without. */
+bool virtq_has_answered(const struct virtq *virtq);
 
 /*
  * Calls the guest: one system call. False: it blocked until it was interrupted, which only a
@@ -201,10 +220,12 @@ bool virtq_publish(struct virtq *virtq);
 bool virtq_call(const struct virtq *virtq) CV_MUST_CHECK;
 
 /*
- * Asks the driver for kicks from now on. True: something is available already and no kick may come
- * for it; look again (virtio 1.2, 2.7.10.1, the race that stalls rings).
+ * Asks the driver for a kick once `chains` more (at least 1) are available. Without the event index
+ * it cannot be asked for more than one at a time: for more it is asked for nothing. True: something
+ * is available already and no kick may come for it; look again (virtio 1.2, 2.7.10.1, the race that
+ * stalls rings).
  */
-bool virtq_kicks_enable(struct virtq *virtq);
+bool virtq_kicks_enable(struct virtq *virtq, unsigned chains);
 
 /* Tells the driver that we look by ourselves. With the event index there is nothing to write. */
 void virtq_kicks_disable(struct virtq *virtq);

@@ -16,4 +16,13 @@ struct convoy_histograms {
 #undef CONVOY_HISTOGRAM_MEMBER
 };
 
+/* Adds all of `from`, which another thread may be writing, to `sum`. */
+static inline void convoy_histograms_add(struct convoy_histograms *sum,
+                                         const struct convoy_histograms *from)
+{
+#define CONVOY_HISTOGRAM_ADD(member, unit, text) histogram_add(&sum->member, &from->member);
+    CONVOY_HISTOGRAMS(CONVOY_HISTOGRAM_ADD)
+#undef CONVOY_HISTOGRAM_ADD
+}
+
 #endif

@@ -14,6 +14,8 @@
 #include "base/reactor.h"
 #include "config/port_config.h"
 #include "convoy/frame_pool.h"
+#include "convoy/hold.h"
+#include "convoy/traffic.h"
 #include "metrics/counters.h"
 
 struct port;
@@ -37,13 +39,20 @@ struct port_ops {
                         struct frame **ret_frames, unsigned max);
 
     /*
-     * Data path. Delivers frames in order, with one publication and at most one notification
-     * (`notify_always`: with one whatever the receiver wishes). Returns how many from the front are
-     * done with: delivered, or dropped and counted. Fewer than `count`: there is no room for the
-     * next.
+     * Data path. Delivers frames in order, with one publication; who polls sees them at once.
+     * Returns how many from the front are done with: delivered, or dropped and counted. Fewer than
+     * `count`: there is no room for the next.
      */
-    unsigned (*deliver)(struct port_queue *queue, struct frame *const *frames, unsigned count,
-                        bool notify_always);
+    unsigned (*deliver)(struct port_queue *queue, struct frame *const *frames, unsigned count);
+
+    /*
+     * Data path. Tells the receiver of all that was delivered since it was last told, with at most
+     * one notification: if it wants one, or `always`. True: it was notified.
+     */
+    bool (*announce)(struct port_queue *queue, bool always);
+
+    /* Data path. True when the receiver has seen all that it was last told of. May be NULL. */
+    bool (*has_answered)(struct port_queue *queue);
 
     /*
      * Data path. The frame that did not fit in the last deliver, of which a part may have been
@@ -55,16 +64,21 @@ struct port_ops {
     void (*give_back)(struct port_queue *queue, struct frame *frame);
 
     /*
-     * Data path. Publishes what was given back, with at most one notification. False: much more was
-     * given back than could be published, since older frames are still out. May be NULL.
+     * Data path. Publishes what was given back. False: much more was given back than could be
+     * published, since older frames are still out. May be NULL; then so is announce_back.
      */
     bool (*settle)(struct port_queue *queue);
 
-    /*
-     * Data path. Asks for a wake-up on wake_from_fd when frames arrive, or on wake_to_fd when there
-     * is room to deliver. True: it is so already, look again.
+    /* Data path. Tells the sender of all that was published since it was last told, if it wishes.
      */
-    bool (*arm_from)(struct port_queue *queue);
+    void (*announce_back)(struct port_queue *queue);
+
+    /*
+     * Data path. Asks for a wake-up on wake_from_fd when `packets` frames (at least 1) have
+     * arrived, or on wake_to_fd when there is room to deliver. For more than one the worker looks
+     * itself in time: what cannot count asks for none. True: some are there already, look again.
+     */
+    bool (*arm_from)(struct port_queue *queue, unsigned packets);
     bool (*arm_to)(struct port_queue *queue);
     /* Data path. The worker looks by itself: no wake-ups needed. */
     void (*disarm_from)(struct port_queue *queue);
@@ -84,6 +98,8 @@ struct port_queue {
     bool can_deliver;    /* frames can go to it; set before it is attached */
     bool can_wait;       /* its sender may be pushed back: it is one guest, and nobody else's way */
     bool waits_for_kick; /* not to be looked at before it is kicked; set before it is attached */
+    bool groups_kicks;   /* its wake-ups can wait for several frames; set before it is attached */
+    unsigned offloads;   /* what its receiver takes: a set of enum offload; set likewise */
     int wake_from_fd;    /* becomes readable as arm_from says; -1: none */
     int wake_to_fd;      /* becomes readable as arm_to says; -1: never short of room */
     struct port_counters *counters; /* of its worker; set when attached */
@@ -96,7 +112,14 @@ struct port_queue {
     bool is_dirty;        /* something was given back since the last settle */
     bool wants_back;      /* atomic: its frames are not to wait for slow guests of other workers */
     uint64_t active_ns;   /* when it last had a frame */
-    unsigned stash_first; /* frames that a full port pushed back: stash[first .. count) */
+    uint64_t look_ns;     /* it was asked for a kick for several frames: look by then; 0: was not */
+    struct traffic arrivals;      /* frames taken */
+    uint64_t updated_ns;          /* when kick_rule was last derived */
+    struct hold_rule kick_rule;   /* how its kicks, and calls that give buffers back, are grouped */
+    struct hold_group given_back; /* frames given back that its sender was not told of ... */
+    uint64_t given_back_bytes;    /* ... and their bytes */
+    bool owes_announcement;       /* in the worker's list of such queues */
+    unsigned stash_first;         /* frames that a full port pushed back: stash[first .. count) */
     unsigned stash_count;
     struct frame *stash[BURST_FRAMES_MAX];
 };

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "convoy/merge.h"
 #include "convoy/segment.h"
 #include "port/port.h"
 
@@ -30,9 +31,8 @@ struct port_tap {
     struct port base;
     struct port_queue queue;
     int fd;
-    unsigned offloads; /* what the host's network takes: a set of enum offload */
-    bool is_drained;   /* the last read found nothing more */
-    bool is_gone;      /* atomic: the interface was removed from the host */
+    bool is_drained; /* the last read found nothing more */
+    bool is_gone;    /* atomic: the interface was removed from the host */
 };
 
 static struct port_tap *port_tap_of(const struct port *port)
@@ -106,18 +106,40 @@ static unsigned tap_receive(struct port_queue *queue, struct frame_pool *pool,
 /* What became of a frame. */
 enum outcome { OUTCOME_DELIVERED, OUTCOME_REFUSED };
 
+/* All that a row of merged frames may need (merge.h), and its virtio-net header. */
+enum {
+    TAP_PARTS_MAX = 1 + (1 + FRAME_PIECES_MAX + 2) + (1 + MERGE_PIECES_MAX) * (MERGE_FRAMES_MAX - 1)
+};
+static_assert(TAP_PARTS_MAX <= 1024, "Linux takes that many pieces at a time (UIO_MAXIOV)");
+
+/* The places of a frame's bytes, and of the payload of those merged into it; returns their count.
+ */
+static unsigned gather(const struct frame *frame, struct iovec *ret_parts)
+{
+    unsigned count = 0;
+    size_t skip = 0;
+
+    for (; frame; frame = frame->merged_next) {
+        if (frame->head_len > skip)
+            ret_parts[count++] =
+                (struct iovec){(void *)(uintptr_t)(frame->head + skip), frame->head_len - skip};
+        memcpy(&ret_parts[count], frame->pieces, frame->piece_count * sizeof(ret_parts[0]));
+        count += frame->piece_count;
+        skip = frame->merged_next ? frame->merged_next->facts.payload_offset : 0;
+    }
+    return count;
+}
+
 /* A TAP device queues without limit of its own, so what it does not take it refuses for good. */
 static enum outcome tap_write(struct port_tap *tap, const struct frame *frame)
 {
     struct virtio_net_hdr hdr = frame->vnet;
-    struct iovec parts[2 + CV_COUNT_OF(frame->pieces)] = {
-        {&hdr, VNET_HDR_BYTES},
-        {(void *)frame->head, frame->head_len},
-    };
+    struct iovec parts[TAP_PARTS_MAX];
+    unsigned count = 1 + gather(frame, &parts[1]);
 
     hdr.num_buffers = 0;
-    memcpy(&parts[2], frame->pieces, frame->piece_count * sizeof(parts[0]));
-    if (writev(tap->fd, parts, 2 + frame->piece_count) < 0)
+    parts[0] = (struct iovec){&hdr, VNET_HDR_BYTES};
+    if (writev(tap->fd, parts, (int)count) < 0)
         return OUTCOME_REFUSED;
     counter_add(&tap->queue.counters->to_packets, 1);
     counter_add(&tap->queue.counters->to_bytes, frame->len);
@@ -131,7 +153,7 @@ static enum outcome tap_write_cut(struct port_tap *tap, const struct frame *fram
     struct segmenter segmenter;
     struct segment segment;
 
-    segmenter_init(&segmenter, frame, tap->offloads);
+    segmenter_init(&segmenter, frame, tap->queue.offloads);
     counter_add(frame->vnet.gso_type == VNET_HDR_GSO_NONE ? &tap->queue.counters->checksummed
                                                           : &tap->queue.counters->segmented,
                 1);
@@ -140,14 +162,13 @@ static enum outcome tap_write_cut(struct port_tap *tap, const struct frame *fram
     return outcome;
 }
 
-static unsigned tap_deliver(struct port_queue *queue, struct frame *const *frames, unsigned count,
-                            bool notify_always)
+/* Every write is its own notification. */
+static unsigned tap_deliver(struct port_queue *queue, struct frame *const *frames, unsigned count)
 {
     struct port_tap *tap = port_tap_of(queue->port);
 
-    (void)notify_always; /* every write is its own notification */
     for (unsigned i = 0; i < count; i++) {
-        enum outcome outcome = segment_fits(frames[i], tap->offloads)
+        enum outcome outcome = segment_fits(frames[i], queue->offloads)
                                    ? tap_write(tap, frames[i])
                                    : tap_write_cut(tap, frames[i]);
 
@@ -159,6 +180,13 @@ static unsigned tap_deliver(struct port_queue *queue, struct frame *const *frame
     return count;
 }
 
+static bool tap_announce(struct port_queue *queue, bool always)
+{
+    (void)queue;
+    (void)always;
+    return false;
+}
+
 static void tap_give_back(struct port_queue *queue, struct frame *frame)
 {
     /* The frame's bytes are private and go back to the pool with it. */
@@ -168,8 +196,9 @@ static void tap_give_back(struct port_queue *queue, struct frame *frame)
 
 /* The descriptor is watched for edges: having read to its end, the next frame wakes us by itself.
  */
-static bool tap_arm_from(struct port_queue *queue)
+static bool tap_arm_from(struct port_queue *queue, unsigned packets)
 {
+    (void)packets;
     return !port_tap_of(queue->port)->is_drained;
 }
 
@@ -211,6 +240,7 @@ static void port_tap_free(struct port *base)
 static const struct port_ops port_tap_ops = {
     .receive = tap_receive,
     .deliver = tap_deliver,
+    .announce = tap_announce,
     .give_back = tap_give_back,
     .arm_from = tap_arm_from,
     .arm_to = tap_arm_to,
@@ -251,9 +281,9 @@ static int tap_set_offloads(struct port_tap *tap, struct error *error)
 {
     unsigned long all = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
-    tap->offloads = OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_ECN;
+    tap->queue.offloads = OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_ECN;
     if (ioctl(tap->fd, TUNSETOFFLOAD, all | TUN_F_USO4 | TUN_F_USO6) == 0) {
-        tap->offloads |= OFFLOAD_USO4 | OFFLOAD_USO6;
+        tap->queue.offloads |= OFFLOAD_USO4 | OFFLOAD_USO6;
         return 0;
     }
     return ioctl(tap->fd, TUNSETOFFLOAD, all) < 0
@@ -361,16 +391,14 @@ int port_tap_new(const struct port_config *config, unsigned id, struct port_host
         .ops = &port_tap_ops, .host = host, .id = id, .config = *config, .queue_count = 1};
     tap->base.queues[0] = &tap->queue;
     tap->fd = -1;
+    tap->queue = (struct port_queue){
+        .port = &tap->base, .can_receive = true, .can_deliver = true, .wake_to_fd = -1};
     result = tap_start(tap, error);
     if (result < 0) {
         port_tap_free(&tap->base);
         return result;
     }
-    tap->queue = (struct port_queue){.port = &tap->base,
-                                     .can_receive = true,
-                                     .can_deliver = true,
-                                     .wake_from_fd = tap->fd,
-                                     .wake_to_fd = -1};
+    tap->queue.wake_from_fd = tap->fd;
     *ret_port = &tap->base;
     return 0;
 }

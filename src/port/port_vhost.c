@@ -199,9 +199,10 @@ static enum guest_fault queue_prepare(struct port_vhost *port, struct vhost_queu
             ? VNET_HDR_BYTES
             : VNET_HDR_LEGACY_BYTES;
     /* A super-packet that is half cut was cut for what the guest took then. */
-    if (queue->offloads != guest_offloads(features))
+    if (queue->base.offloads != guest_offloads(features))
         vhost_forget_front(&queue->base);
-    queue->offloads = guest_offloads(features);
+    queue->base.offloads = guest_offloads(features);
+    queue->base.groups_kicks = true;
     queue->fault = GUEST_FAULT_NONE;
     queue->owes_calls = true;
     queue->base.can_receive = queue->base.can_deliver = false;
@@ -557,9 +558,12 @@ static void port_vhost_free(struct port *base)
 static const struct port_ops port_vhost_ops = {
     .receive = vhost_receive,
     .deliver = vhost_deliver,
+    .announce = vhost_announce,
+    .has_answered = vhost_has_answered,
     .forget_front = vhost_forget_front,
     .give_back = vhost_give_back,
     .settle = vhost_settle,
+    .announce_back = vhost_announce_back,
     .arm_from = vhost_arm_from,
     .arm_to = vhost_arm_to,
     .disarm_from = vhost_disarm_from,

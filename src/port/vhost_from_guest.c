@@ -270,8 +270,7 @@ bool vhost_settle(struct port_queue *base)
         virtq_use(&queue->from_guest, queue->outstanding[queue->oldest++ & mask].head, 0);
         queue->done_count--;
     }
-    if (virtq_publish(&queue->from_guest))
-        vhost_queue_call(queue, &queue->from_guest, &base->counters->from_calls);
+    (void)virtq_show(&queue->from_guest);
     if (CV_UNLIKELY(queue->owes_calls)) {
         queue->owes_calls = false;
         if (base->can_receive)
@@ -283,13 +282,21 @@ bool vhost_settle(struct port_queue *base)
            (queue->done_count == 0 || ring_has_room(queue));
 }
 
-bool vhost_arm_from(struct port_queue *base)
+void vhost_announce_back(struct port_queue *base)
+{
+    struct vhost_queue *queue = vhost_queue_of(base);
+
+    if (virtq_wants_call(&queue->from_guest))
+        vhost_queue_call(queue, &queue->from_guest, &base->counters->from_calls);
+}
+
+bool vhost_arm_from(struct port_queue *base, unsigned packets)
 {
     struct vhost_queue *queue = vhost_queue_of(base);
 
     if (vhost_queue_has_failed(queue))
         return false;
-    return virtq_kicks_enable(&queue->from_guest) ||
+    return virtq_kicks_enable(&queue->from_guest, packets) ||
            queue->from_guest.next_avail != queue->from_guest.avail_seen;
 }
 

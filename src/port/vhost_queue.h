@@ -19,10 +19,9 @@ struct vhost_outstanding {
 
 struct vhost_queue {
     struct port_queue base;
-    size_t hdr_bytes;  /* virtio-net header on the rings: 12, or 10 for legacy guests */
-    unsigned offloads; /* what the guest takes: a set of enum offload */
-    bool mergeable;    /* VIRTIO_NET_F_MRG_RXBUF agreed */
-    bool discard;      /* the transmitq runs but is disabled: take frames and drop them */
+    size_t hdr_bytes; /* virtio-net header on the rings: 12, or 10 for legacy guests */
+    bool mergeable;   /* VIRTIO_NET_F_MRG_RXBUF agreed */
+    bool discard;     /* the transmitq runs but is disabled: take frames and drop them */
 
     struct virtq from_guest;               /* transmitq */
     struct vhost_outstanding *outstanding; /* ring of from_guest.size entries */
@@ -50,11 +49,13 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
                        unsigned max);
 void vhost_give_back(struct port_queue *base, struct frame *frame);
 bool vhost_settle(struct port_queue *base);
-bool vhost_arm_from(struct port_queue *base);
+void vhost_announce_back(struct port_queue *base);
+bool vhost_arm_from(struct port_queue *base, unsigned packets);
 void vhost_disarm_from(struct port_queue *base);
 
-unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, unsigned count,
-                       bool notify_always);
+unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, unsigned count);
+bool vhost_announce(struct port_queue *base, bool always);
+bool vhost_has_answered(struct port_queue *base);
 bool vhost_arm_to(struct port_queue *base);
 void vhost_forget_front(struct port_queue *base);
 

@@ -32,7 +32,7 @@ static struct virtio_net_hdr hdr_for_guest(const struct vhost_queue *queue,
 {
     struct virtio_net_hdr hdr = frame->vnet;
 
-    if (!(queue->offloads & OFFLOAD_CSUM))
+    if (!(queue->base.offloads & OFFLOAD_CSUM))
         hdr.flags = 0;
     hdr.num_buffers = (uint16_t)buffers;
     return hdr;
@@ -60,11 +60,17 @@ static void chain_write(struct chain_writer *writer, const void *from, size_t n)
     }
 }
 
+/* A frame, and of those merged into it the payload. */
 static void frame_write(struct chain_writer *writer, const struct frame *frame)
 {
-    chain_write(writer, frame->head, frame->head_len);
-    for (unsigned i = 0; i < frame->piece_count; i++)
-        chain_write(writer, frame->pieces[i].iov_base, frame->pieces[i].iov_len);
+    size_t skip = 0;
+
+    for (; frame; frame = frame->merged_next) {
+        chain_write(writer, frame->head + skip, frame->head_len - skip);
+        for (unsigned i = 0; i < frame->piece_count; i++)
+            chain_write(writer, frame->pieces[i].iov_base, frame->pieces[i].iov_len);
+        skip = frame->merged_next ? frame->merged_next->facts.payload_offset : 0;
+    }
 }
 
 /* Copies a frame into one piece of the guest's memory that is large enough. */
@@ -73,6 +79,13 @@ static void frame_copy(uint8_t *to, const struct frame *frame, const struct virt
 {
     memcpy(to, hdr, hdr_bytes);
     to += hdr_bytes;
+    if (CV_UNLIKELY(frame->merged_count > 0)) {
+        struct iovec whole = {to, frame->len};
+        struct chain_writer writer = {&whole, 0};
+
+        frame_write(&writer, frame);
+        return;
+    }
     memcpy(to, frame->head, frame->head_len);
     to += frame->head_len;
     for (unsigned i = 0; i < frame->piece_count; i++) {
@@ -191,12 +204,12 @@ static enum outcome deliver_one(struct vhost_queue *queue, const struct frame *f
 {
     enum outcome outcome;
 
-    if (queue->is_cutting || !segment_fits(frame, queue->offloads))
-        return deliver_cut(queue, frame, queue->offloads);
+    if (queue->is_cutting || !segment_fits(frame, queue->base.offloads))
+        return deliver_cut(queue, frame, queue->base.offloads);
     outcome = deliver_gather(queue, frame);
     /* A guest may have agreed to super-packets and yet post buffers that hold none. */
     if (outcome == OUTCOME_TOO_BIG && frame->vnet.gso_type != VNET_HDR_GSO_NONE)
-        outcome = deliver_cut(queue, frame, queue->offloads & OFFLOAD_CSUM);
+        outcome = deliver_cut(queue, frame, queue->base.offloads & OFFLOAD_CSUM);
     return outcome;
 }
 
@@ -231,7 +244,7 @@ static unsigned deliver_group(struct vhost_queue *queue, struct frame *const *fr
         struct virtio_net_hdr hdr = hdr_for_guest(queue, frame, 1);
 
         if (CV_UNLIKELY(frame->len + queue->hdr_bytes > buffers[done].iov_len ||
-                        !segment_fits(frame, queue->offloads)))
+                        !segment_fits(frame, queue->base.offloads)))
             break;
         frame_copy(buffers[done].iov_base, frame, &hdr, queue->hdr_bytes);
         virtq_use(virtq, heads[done], (uint32_t)(frame->len + queue->hdr_bytes));
@@ -252,20 +265,7 @@ static bool still_short(struct vhost_queue *queue)
            queue->short_avail_seen;
 }
 
-static void announce(struct vhost_queue *queue, bool notify_always)
-{
-    struct virtq *virtq = &queue->to_guest;
-    bool has_news = virtq->next_used != virtq->published_used;
-
-    if (!has_news)
-        return;
-    counter_add(&queue->base.counters->to_convoys, 1);
-    if (virtq_publish(virtq) || notify_always)
-        vhost_queue_call(queue, virtq, &queue->base.counters->to_calls);
-}
-
-unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, unsigned count,
-                       bool notify_always)
+unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, unsigned count)
 {
     struct vhost_queue *queue = vhost_queue_of(base);
     unsigned done = 0;
@@ -292,8 +292,25 @@ unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, uns
             counter_add(&base->counters->drops[DROP_TOO_BIG], 1);
         done++;
     }
-    announce(queue, notify_always);
+    if (virtq_show(&queue->to_guest))
+        counter_add(&base->counters->to_convoys, 1);
     return done;
+}
+
+bool vhost_announce(struct port_queue *base, bool always)
+{
+    struct vhost_queue *queue = vhost_queue_of(base);
+    bool has_news = queue->to_guest.asked_used != queue->to_guest.published_used;
+    bool is_wanted = virtq_wants_call(&queue->to_guest) || (always && has_news);
+
+    if (is_wanted)
+        vhost_queue_call(queue, &queue->to_guest, &base->counters->to_calls);
+    return is_wanted && queue->to_guest.call_fd >= 0;
+}
+
+bool vhost_has_answered(struct port_queue *base)
+{
+    return virtq_has_answered(&vhost_queue_of(base)->to_guest);
 }
 
 bool vhost_arm_to(struct port_queue *base)
@@ -302,7 +319,7 @@ bool vhost_arm_to(struct port_queue *base)
 
     if (vhost_queue_has_failed(queue))
         return false;
-    return virtq_kicks_enable(&queue->to_guest);
+    return virtq_kicks_enable(&queue->to_guest, 1);
 }
 
 void vhost_forget_front(struct port_queue *base)

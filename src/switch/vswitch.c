@@ -162,6 +162,7 @@ static int lanes_alloc(struct vswitch *vswitch, struct port *port)
             }
             lane->outlet = outlet;
             lane->queue = port->queues[q];
+            controller_init(&lane->controller, &port->config.hold);
             outlet->lanes[q] = lane;
         }
     }
@@ -286,13 +287,14 @@ int vswitch_port_remove(struct vswitch *vswitch, const char *name, struct error 
 }
 
 int vswitch_port_set_hold(struct vswitch *vswitch, const char *name, const struct hold_config *hold,
-                          struct error *error)
+                          bool merge, struct error *error)
 {
     struct port *port = port_find(vswitch, name);
 
     if (!port)
         return port_missing(name, error);
     port->config.hold = *hold;
+    port->config.merge = merge;
     call_all(vswitch, worker_step_set_hold, port);
     return 0;
 }
@@ -363,6 +365,25 @@ int vswitch_port_status(struct vswitch *vswitch, const char *name, struct port_s
     if (!port)
         return -ENOENT;
     port_read_status(vswitch, port, ret_status);
+    return 0;
+}
+
+int vswitch_port_tuning(struct vswitch *vswitch, const char *name, struct port_tuning *ret_tuning)
+{
+    const struct port *port = port_find(vswitch, name);
+    struct worker_tuning_request request = {port, ret_tuning};
+
+    if (!port)
+        return -ENOENT;
+    *ret_tuning = (struct port_tuning){.config = port->config, .queue_count = port->queue_count};
+    call_all(vswitch, worker_step_read_tuning, &request);
+    for (unsigned i = 0; i < port->queue_count; i++) {
+        struct queue_tuning *queue = &ret_tuning->queues[i];
+        double rate = queue->to.arrivals.rate;
+
+        controller_look_ahead(&queue->to, &port->config.hold, rate, &queue->now);
+        controller_look_ahead(&queue->to, &port->config.hold, 2 * rate, &queue->twice);
+    }
     return 0;
 }
 

@@ -12,6 +12,8 @@
 #include "base/reactor.h"
 #include "bridge/bridge.h"
 #include "config/config.h"
+#include "convoy/controller.h"
+#include "metrics/convoy_histograms.h"
 #include "metrics/counters.h"
 
 struct vswitch;
@@ -35,9 +37,10 @@ int vswitch_port_add(struct vswitch *vswitch, const struct port_config *config,
 int vswitch_port_remove(struct vswitch *vswitch, const char *name,
                         struct error *error) CV_MUST_CHECK;
 
-/* Changes when the port's convoys depart, without losing a frame. -ENOENT. */
+/* Changes when the port's convoys depart and whether frames are merged, without losing a frame.
+ * -ENOENT. */
 int vswitch_port_set_hold(struct vswitch *vswitch, const char *name, const struct hold_config *hold,
-                          struct error *error) CV_MUST_CHECK;
+                          bool merge, struct error *error) CV_MUST_CHECK;
 
 /* Binds an address to a port for good (see bridge_add_static). */
 int vswitch_static_mac_add(struct vswitch *vswitch, mac_addr mac, const char *port_name,
@@ -74,6 +77,30 @@ int vswitch_port_status(struct vswitch *vswitch, const char *name,
 void vswitch_for_each_port(struct vswitch *vswitch,
                            void (*visit)(const struct port_status *status, void *context),
                            void *context);
+
+/* How the convoys of one queue pair do: what its controller has learnt and derived from that. */
+struct queue_tuning {
+    bool to_port;         /* frames can go to the port through it; else only from_ counts */
+    bool from_port;       /* frames can come from the port through it */
+    bool merges;          /* the receiver takes super-packets, and the port may merge */
+    struct controller to; /* arrivals for the port, costs, rule, record */
+    struct controller_outlook now, twice; /* what the model says of today's rate, and of twice it */
+    struct traffic from;                  /* packets taken from the port */
+    struct hold_rule
+        from_rule; /* how its kicks and the calls that give its buffers back are grouped */
+};
+
+/* Everything about how a port's convoys are formed, at one moment. Large. */
+struct port_tuning {
+    struct port_config config;
+    unsigned queue_count;
+    struct queue_tuning queues[PORT_QUEUE_PAIRS_MAX];
+    struct convoy_histograms histograms; /* of all queues, since the port was added */
+};
+
+/* -ENOENT when there is no such port. */
+int vswitch_port_tuning(struct vswitch *vswitch, const char *name,
+                        struct port_tuning *ret_tuning) CV_MUST_CHECK;
 
 struct worker_status {
     int cpu;              /* processor it is bound to, -1: any */

@@ -6,7 +6,7 @@
  *   1 port_receive     take what has arrived                               (serve_queue)
  *   2 frame_parse      facts per frame; a malformed one is marked          (parse)
  *   3 bridge_lookup    which ports                                         (switch_frame)
- *   4 convoy_load      group by destination                                (worker_load)
+ *   4 convoy_load      group by destination; merge inside                  (worker_load)
  *   5 convoy_due       for each open convoy: go now, or stay until when    (depart_due)
  *   6 port_deliver     one pass, one publication, at most one call         (worker_depart)
  *   7 port_release     every frame leaves here: sent or dropped            (worker_release)
@@ -14,6 +14,8 @@
 #include "switch/worker.h"
 
 #include <string.h>
+
+#include "base/clock.h"
 
 #include "wire/offload.h"
 
@@ -39,7 +41,7 @@ void worker_mark_dirty(struct worker *worker, struct port_queue *queue)
     worker->dirty[worker->dirty_count++] = queue;
 }
 
-void worker_release(struct worker *worker, struct frame *frame)
+static void release_one(struct worker *worker, struct frame *frame)
 {
     struct port_queue *source = frame->source;
 
@@ -49,10 +51,22 @@ void worker_release(struct worker *worker, struct frame *frame)
     }
     if (--frame->holders > 0)
         return;
+    if (source->kick_rule.time_max_ns > 0)
+        worker_note_given_back(worker, source, frame);
     source->port->ops->give_back(source, frame);
     source->outstanding--;
     worker_mark_dirty(worker, source);
     frame_pool_put(&worker->frames, frame);
+}
+
+void worker_release(struct worker *worker, struct frame *frame)
+{
+    while (frame) {
+        struct frame *next = frame->merged_next;
+
+        release_one(worker, frame);
+        frame = next;
+    }
 }
 
 void worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
@@ -61,14 +75,14 @@ void worker_purge_lane(struct worker *worker, struct lane *lane, const struct po
     struct frame *removed[CONVOY_FRAMES_MAX];
     const struct port_ops *ops = lane->queue->port->ops;
     struct convoy *convoy = &lane->convoy;
+    unsigned count, packets = convoy->packets;
     const struct frame *front;
-    unsigned count;
 
     if (convoy->count == 0)
         return;
     front = convoy_frames(convoy)[0];
     count = convoy_remove_source(convoy, source, removed);
-    counter_add(&lane->outlet->counters.drops[reason], count);
+    counter_add(&lane->outlet->counters.drops[reason], packets - convoy->packets);
     if (count > 0 && removed[0] == front) {
         if (ops->forget_front && lane->queue->worker == worker->id)
             ops->forget_front(lane->queue);
@@ -135,10 +149,14 @@ static unsigned settle_dirty(struct worker *worker, struct port_queue **ret_shor
         struct port_queue *queue = worker->dirty[i];
 
         queue->is_dirty = false;
-        if (CV_UNLIKELY(!queue->port->ops->settle(queue)))
+        if (CV_UNLIKELY(!queue->port->ops->settle(queue))) {
             ret_short[short_count++] = queue;
-        else if (CV_UNLIKELY(queue->wants_back))
+            worker_tell_sender(worker, queue);
+            continue;
+        }
+        if (CV_UNLIKELY(queue->wants_back))
             __atomic_store_n(&queue->wants_back, false, __ATOMIC_RELAXED);
+        worker_tell_sender_in_time(worker, queue);
     }
     return short_count;
 }
@@ -178,39 +196,66 @@ static void lane_blocked(struct worker *worker, struct lane *lane)
     }
 }
 
-static unsigned lane_deliver(struct lane *lane)
+/* Frames from the front have been delivered: notes it, and gives them back. Returns packets. */
+static unsigned frames_delivered(struct worker *worker, struct lane *lane, unsigned count)
 {
-    const struct port_ops *ops = lane->outlet->port->ops;
-    bool one_by_one = lane->outlet->hold.mode == HOLD_OFF;
+    struct frame **frames = convoy_frames(&lane->convoy);
+    unsigned packets = 0;
 
-    return ops->deliver(lane->queue, convoy_frames(&lane->convoy),
-                        one_by_one ? 1 : lane->convoy.count, one_by_one);
+    worker_note_residence(worker, lane, count);
+    for (unsigned i = 0; i < count; i++) {
+        packets += 1u + frames[i]->merged_count;
+        worker_release(worker, frames[i]);
+    }
+    counter_add(&lane->outlet->counters.to_merged, packets - count);
+    convoy_unload(&lane->convoy, count, packets);
+    return packets;
+}
+
+/* Delivers from the front until nothing is left or the guest has no room. */
+static void lane_deliver(struct worker *worker, struct lane *lane)
+{
+    struct convoy *convoy = &lane->convoy;
+    bool one_by_one = lane->outlet->hold.mode == HOLD_OFF;
+    uint64_t started_ns = convoy->blocked_since_ns ? 0 : clock_now_ns();
+
+    while (convoy->count > 0) {
+        unsigned done = lane->outlet->port->ops->deliver(lane->queue, convoy_frames(convoy),
+                                                         one_by_one ? 1 : convoy->count);
+        unsigned packets;
+
+        if (done == 0) {
+            convoy_seal_first(convoy);
+            lane_blocked(worker, lane);
+            return;
+        }
+        worker->clock_ns = clock_now_ns();
+        packets = frames_delivered(worker, lane, done);
+        lane->untold += packets;
+        if (started_ns)
+            controller_delivered(&lane->controller, packets,
+                                 (double)(worker->clock_ns - started_ns) / 1e9);
+        started_ns = 0;
+        convoy->blocked_since_ns = 0;
+        lane->is_stalled = false;
+        if (one_by_one)
+            worker_announce(worker, lane);
+    }
 }
 
 void worker_depart(struct worker *worker, struct lane *lane)
 {
-    struct convoy *convoy = &lane->convoy;
-
     if (lane->outlet->state == OUTLET_PAUSED)
         return;
     if (lane->queue->worker != worker->id) {
         worker_hand_over(worker, lane);
         return;
     }
-    while (convoy->count > 0) {
-        struct frame **frames = convoy_frames(convoy);
-        unsigned done = lane_deliver(lane);
-
-        for (unsigned i = 0; i < done; i++)
-            worker_release(worker, frames[i]);
-        convoy_unload(convoy, done, worker->now_ns);
-        if (done == 0) {
-            lane_blocked(worker, lane);
-            return;
-        }
-        convoy->blocked_since_ns = 0;
-        lane->is_stalled = false;
-    }
+    lane_deliver(worker, lane);
+    /* A guest that is short of buffers must learn of those that it can have back. */
+    if (lane->convoy.blocked_since_ns || lane->controller.rule.place == HOLD_PLACE_DATA ||
+        hold_due_ns(&lane->controller.rule, &lane->waiting) <= worker->now_ns)
+        worker_announce(worker, lane);
 }
 
 /* --- 5 due --- */
@@ -234,7 +279,18 @@ static uint64_t lane_due_ns(const struct worker *worker, const struct lane *lane
      */
     if (lane->queue->worker != worker->id)
         return HOLD_NOW;
-    return hold_due_ns(&lane->outlet->hold, convoy->count, convoy->has_express, convoy->opened_ns);
+    return hold_due_ns(&lane->controller.rule, &lane->waiting);
+}
+
+/* True when something is to be done for the lane now. A blocked one is tried in every round: that
+ * costs one look at an index. Where only calls wait, data goes at once. */
+static bool lane_is_due(const struct worker *worker, const struct lane *lane)
+{
+    bool has_data = lane->convoy.count > 0;
+
+    return (has_data &&
+            (lane->convoy.blocked_since_ns || lane->controller.rule.place == HOLD_PLACE_CALL)) ||
+           lane_due_ns(worker, lane) <= worker->now_ns;
 }
 
 /* Convoys that are due depart; the others stay in the list. True: something departed. */
@@ -249,13 +305,12 @@ static bool depart_due(struct worker *worker)
         struct lane *lane = worker->open[i];
         unsigned count = lane->convoy.count;
 
-        /* A blocked lane is tried in every round: that costs one look at an index. */
-        if (count > 0 &&
-            (lane->convoy.blocked_since_ns || lane_due_ns(worker, lane) <= worker->now_ns)) {
+        worker_inform_controller(worker, lane);
+        if (lane_is_due(worker, lane)) {
             worker_depart(worker, lane);
             moved |= lane->convoy.count != count;
         }
-        if (lane->convoy.count == 0) {
+        if (lane->convoy.count == 0 && lane->waiting.packets == 0) {
             lane->is_open = false;
             continue;
         }
@@ -285,6 +340,21 @@ static uint64_t frame_cost_bytes(const struct frame *frame)
                   offload_segments(&frame->vnet, &frame->facts, frame->len) * SEGMENT_COST_BYTES);
 }
 
+static void load_or_merge(struct lane *lane, struct frame *frame)
+{
+    unsigned offloads = lane->outlet->merge ? lane->queue->offloads : 0;
+    enum merge_refusal refusal;
+
+    if (CV_LIKELY(!merge_concerns(frame, offloads))) {
+        convoy_load(&lane->convoy, frame);
+        return;
+    }
+    lane->fresh_mergeable += frame->len > frame->facts.payload_offset;
+    (void)convoy_merge(&lane->convoy, frame, offloads, &refusal);
+    if (refusal != MERGE_JOINED)
+        counter_add(&lane->outlet->counters.merges[refusal], 1);
+}
+
 void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
 {
     struct convoy *convoy = &lane->convoy;
@@ -296,7 +366,6 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
         worker_release(worker, frame);
         return;
     }
-    convoy_load(convoy, frame, worker->now_ns);
     worker->loaded_count++;
     if (CV_LIKELY(frame->source->worker == worker->id))
         frame->source->debt_bytes += frame_cost_bytes(frame);
@@ -304,8 +373,18 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
         lane->is_open = true;
         worker->open[worker->open_count++] = lane;
     }
-    /* K frames are a convoy: it does not grow further while the burst goes on. */
-    if (lane->outlet->hold.mode == HOLD_FIXED && convoy->count >= lane->outlet->hold.packets_max)
+    if (lane->queue->worker != worker->id) {
+        convoy_load(convoy, frame);
+        return;
+    }
+    lane->fresh++;
+    /* What waits for the guest's buffers does not wait for company. */
+    if (CV_LIKELY(!convoy->blocked_since_ns))
+        hold_group_add(&lane->waiting, frame->facts.flags & FRAME_EXPRESS, worker->now_ns);
+    load_or_merge(lane, frame);
+    /* K packets are a convoy: it does not grow further while the burst goes on. */
+    if (lane->controller.rule.time_max_ns > 0 &&
+        lane->waiting.packets >= lane->controller.rule.packets_max)
         worker_depart(worker, lane);
 }
 
@@ -339,6 +418,7 @@ static void frame_flood(struct worker *worker, struct frame *frame)
 
         if (id == from || !outlet_takes(outlet))
             continue;
+        frame->is_shared = true;
         frame->holders++;
         copies++;
         worker_load(worker, outlet_lane(outlet, frame), frame);
@@ -406,6 +486,16 @@ static void parse(struct frame *frame)
 
 /* --- 1 receive --- */
 
+/* What no port knows of a frame. */
+static void frame_init(struct frame *frame, uint64_t now_ns)
+{
+    frame->holders = 1;
+    frame->is_shared = frame->checksum_is_good = false;
+    frame->merged_count = 0;
+    frame->merged_next = frame->merged_last = NULL;
+    frame->arrived_ns = now_ns;
+}
+
 /* Frames that a full port pushed back come before new ones. True: all of them could be moved. */
 static bool serve_stash(struct worker *worker, struct port_queue *queue)
 {
@@ -468,8 +558,9 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
     queue->active_ns = worker->now_ns;
     queue->outstanding += count;
     count_burst(queue, frames, count);
+    worker_note_taken(worker, queue, count);
     for (unsigned i = 0; i < count; i++) {
-        frames[i]->holders = 1;
+        frame_init(frames[i], worker->now_ns);
         parse(frames[i]);
         if (CV_UNLIKELY(queue->stash_count > 0) || CV_UNLIKELY(!switch_frame(worker, frames[i])))
             queue->stash[queue->stash_count++] = frames[i];
@@ -488,7 +579,9 @@ bool worker_round(struct worker *worker)
     }
     moved |= worker_take_handed_over(worker);
     moved |= depart_due(worker);
+    worker_look_for_answers(worker);
     worker_settle(worker);
+    worker_tell_senders(worker);
     worker_publish_handed_back(worker);
     return moved;
 }

@@ -13,7 +13,8 @@
 #include "base/spsc.h"
 #include "bridge/bridge.h"
 #include "convoy/convoy.h"
-#include "convoy/hold.h"
+#include "convoy/controller.h"
+#include "metrics/convoy_histograms.h"
 #include "port/port.h"
 #include "switch/watchdog.h"
 
@@ -26,19 +27,33 @@
 enum {
     LANES_MAX = PORTS_MAX * PORT_QUEUE_PAIRS_MAX,
     EXCHANGE_FRAMES_MAX = WORKER_FRAMES_MAX, /* frames of one worker that another has in hand */
+    LANES_ANSWERING_MAX = 8,                 /* lanes whose answers are watched for at a time */
 };
 
 struct outlet;
 struct worker;
 
-/* The way to one queue of a port: the convoy that forms for it. */
+/*
+ * The way to one queue of a port: the convoy that forms for it. Only the worker that serves the
+ * queue holds and merges; on the others a lane gathers for the length of a burst.
+ */
 struct lane {
     struct outlet *outlet;
     struct port_queue *queue;
-    bool is_open;              /* in the worker's list of convoys that are not empty */
+    bool is_open;              /* in the worker's list of lanes where something waits */
     uint64_t no_wait_until_ns; /* until then nothing waits: its waiting frames did harm to others */
     bool is_stalled; /* the guest took nothing for STALL_NS; nothing waits until it does again */
+    unsigned fresh;  /* packets that came since the controller was told of any ... */
+    unsigned fresh_mergeable; /* ... those of them of a kind that is merged */
     struct convoy convoy;
+    struct hold_group
+        waiting;     /* packets that wait for company: aboard, or delivered and not told */
+    unsigned untold; /* packets delivered that the guest was not told of */
+    struct controller controller;
+    uint64_t called_ns;      /* a call whose answer is watched for; 0: none */
+    uint64_t watched_ns;     /* when an answer was last watched for */
+    unsigned called_packets; /* that it told of */
+    struct convoy_histograms histograms;
 };
 
 enum outlet_state {
@@ -53,6 +68,7 @@ struct outlet {
     enum outlet_state state;
     struct port *port;
     struct hold_config hold;
+    bool merge;
     enum full_policy full;
     unsigned open_count;                      /* queues that frames are spread over ... */
     struct lane *open[PORT_QUEUE_PAIRS_MAX];  /* ... and the lanes to them */
@@ -81,8 +97,9 @@ struct worker {
     struct watchdog *watchdog;
     struct worker *peers; /* all workers, this one included */
     unsigned peer_count;
-    uint64_t poll_ns; /* how long a queue without frames is polled */
-    uint64_t now_ns;  /* read once per round */
+    uint64_t poll_ns;  /* how long a queue without frames is polled */
+    uint64_t now_ns;   /* read once per round */
+    uint64_t clock_ns; /* read after each delivery */
 
     struct frame_pool frames;
     unsigned polled_count;
@@ -90,10 +107,18 @@ struct worker {
     unsigned dirty_count;
     struct port_queue *dirty[LANES_MAX];   /* queues that have something to settle */
     struct port_queue *starved[LANES_MAX]; /* for worker_settle alone */
-    unsigned loaded_count;                 /* frames loaded since convoys last departed */
+    unsigned untold_count;
+    struct port_queue *untold[LANES_MAX]; /* queues whose senders are to be told later */
+    unsigned answering_count;
+    struct lane
+        *answering[LANES_ANSWERING_MAX]; /* lanes whose guest was called and has not looked */
+    unsigned loaded_count;               /* frames loaded since convoys last departed */
     unsigned open_count;
     struct lane *open[LANES_MAX]; /* lanes whose convoys are not empty */
     uint64_t next_due_ns;         /* when the next convoy departs or is given up */
+    uint64_t look_due_ns;         /* when a queue that was asked for a group must be looked at */
+    double wake_s;                /* measured: how late a timer wakes us, decaying mean */
+    double look_s;                /* measured: a look at the descriptors, decaying mean */
     unsigned outlet_limit;        /* outlets[outlet_limit ..] are all absent */
     struct outlet outlets[PORTS_MAX];
     struct exchange exchanges[WORKERS_MAX]; /* to each peer */
@@ -116,6 +141,8 @@ struct worker {
 bool worker_round(struct worker *worker);
 /* A frame has left one convoy, or ended before any; the last one gives it back. */
 void worker_release(struct worker *worker, struct frame *frame);
+/* The receiver is told of what was delivered, and what waits waits no longer. */
+void worker_announce(struct worker *worker, struct lane *lane);
 /* Takes a frame aboard the convoy of a lane, or drops it. */
 void worker_load(struct worker *worker, struct lane *lane, struct frame *frame);
 /* Sends off what can leave now. */
@@ -128,10 +155,35 @@ void worker_mark_dirty(struct worker *worker, struct port_queue *queue);
 /* Publishes what was given back to sources in this round. */
 void worker_settle(struct worker *worker);
 
+/* worker_hold.c */
+
+/* What came for the lane is told to its controller, which derives a new rule now and then. */
+void worker_inform_controller(struct worker *worker, struct lane *lane);
+/* The first `count` frames aboard have just been delivered. */
+void worker_note_residence(struct worker *worker, struct lane *lane, unsigned count);
+/* Looks whether guests that were called have looked since. */
+void worker_look_for_answers(struct worker *worker);
+/* Answers are no longer watched for: of one port (its rings may go), or of all (NULL). */
+void worker_forget_answers(struct worker *worker, const struct port *port);
+/* Frames were taken from the queue: derives anew how its kicks are grouped. */
+void worker_note_taken(struct worker *worker, struct port_queue *queue, unsigned count);
+/* A frame is being given back to a queue whose sender is told of several at a time. */
+void worker_note_given_back(struct worker *worker, struct port_queue *queue,
+                            const struct frame *frame);
+/* The sender is told of what was given back: now, or when its rule says so. */
+void worker_tell_sender(struct worker *worker, struct port_queue *queue);
+void worker_tell_sender_in_time(struct worker *worker, struct port_queue *queue);
+/* The sender is told of everything; from now on it is told at once. */
+void worker_forget_sender(struct worker *worker, struct port_queue *queue);
+/* Tells those senders whose time has come. */
+void worker_tell_senders(struct worker *worker);
+
 /* worker_sleep.c */
 
 int worker_sleep_init(struct worker *worker) CV_MUST_CHECK;
 void worker_sleep_uninit(struct worker *worker);
+/* Learns how late timers wake this thread; takes a millisecond. */
+void worker_learn_wake(struct worker *worker);
 void worker_watch_queue(struct worker *worker, struct port_queue *queue);
 void worker_unwatch_queue(struct worker *worker, struct port_queue *queue);
 /* Looks at the queue in every round from now on. */
@@ -179,5 +231,12 @@ bool worker_step_remove(struct worker *worker, void *port);
 bool worker_step_set_hold(struct worker *worker, void *port);
 /* Context: the struct port_status of the port; adds to its frames_waiting. */
 bool worker_step_count_waiting(struct worker *worker, void *status);
+/* Context: struct worker_tuning_request; fills what this worker knows. */
+bool worker_step_read_tuning(struct worker *worker, void *request);
+
+struct worker_tuning_request {
+    const struct port *port;
+    struct port_tuning *tuning; /* of switch/vswitch.h */
+};
 
 #endif

@@ -37,6 +37,7 @@ static void *worker_main(void *context)
     (void)prctl(PR_SET_NAME, name);
     /* Convoys are held for microseconds: the default slack of 50 would be all of it. */
     (void)prctl(PR_SET_TIMERSLACK, 1);
+    worker_learn_wake(worker);
     for (;;) {
         worker->now_ns = clock_now_ns();
         counter_add(&worker->rounds, 1);
@@ -154,6 +155,7 @@ static void forget_polled(struct worker *worker, struct port_queue *queue)
             worker->polled[kept++] = worker->polled[i];
     worker->polled_count = kept;
     queue->is_polled = false;
+    queue->look_ns = 0;
 }
 
 static void drop_stash(struct worker *worker, struct port_queue *queue)
@@ -166,10 +168,22 @@ static void drop_stash(struct worker *worker, struct port_queue *queue)
     queue->stash_first = queue->stash_count = 0;
 }
 
+/* What the guest of a port that stops has been given, it is told of while its rings are there. */
+static void tell_guest(struct worker *worker, const struct port *port)
+{
+    const struct outlet *outlet = &worker->outlets[port->id];
+
+    for (unsigned i = 0; i < port->queue_count; i++)
+        if (is_ours(worker, port->queues[i]) && outlet->lanes[i]->untold > 0)
+            worker_announce(worker, outlet->lanes[i]);
+}
+
 bool worker_step_pause(struct worker *worker, void *context)
 {
     struct port *port = context;
 
+    tell_guest(worker, port);
+    worker_forget_answers(worker, port);
     worker->outlets[port->id].state = OUTLET_PAUSED;
     for (unsigned i = 0; i < port->queue_count; i++) {
         struct port_queue *queue = port->queues[i];
@@ -178,9 +192,10 @@ bool worker_step_pause(struct worker *worker, void *context)
             continue;
         /* Whoever serves the queue next must not have to look at it to learn that it has frames. */
         if (queue->is_polled)
-            (void)queue->port->ops->arm_from(queue);
+            (void)queue->port->ops->arm_from(queue, 1);
         forget_polled(worker, queue);
         worker_unwatch_queue(worker, queue);
+        worker_forget_sender(worker, queue);
         drop_stash(worker, queue);
     }
     return true;
@@ -238,6 +253,8 @@ static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
             worker_purge_lane(worker, lane, NULL, DROP_PORT_DOWN);
         lane->is_stalled = false;
         lane->convoy.blocked_since_ns = 0;
+        hold_group_clear(&lane->waiting);
+        lane->untold = lane->fresh = lane->fresh_mergeable = 0;
     }
     worker_settle(worker);
     worker_publish_handed_back(worker);
@@ -250,6 +267,7 @@ bool worker_step_attach(struct worker *worker, void *context)
 
     outlet->port = port;
     outlet->hold = port->config.hold;
+    outlet->merge = port->config.merge;
     outlet->full = port->config.full;
     outlet->open_count = 0;
     for (unsigned i = 0; i < port->queue_count; i++) {
@@ -305,7 +323,39 @@ bool worker_step_count_waiting(struct worker *worker, void *context)
 bool worker_step_set_hold(struct worker *worker, void *context)
 {
     const struct port *port = context;
+    struct outlet *outlet = &worker->outlets[port->id];
 
-    worker->outlets[port->id].hold = port->config.hold;
+    outlet->hold = port->config.hold;
+    outlet->merge = port->config.merge;
+    for (unsigned i = 0; i < port->queue_count; i++) {
+        if (!is_ours(worker, port->queues[i]))
+            continue;
+        controller_set(&outlet->lanes[i]->controller, &outlet->hold);
+        port->queues[i]->kick_rule = (struct hold_rule){0};
+        port->queues[i]->updated_ns = 0;
+    }
+    return true;
+}
+
+bool worker_step_read_tuning(struct worker *worker, void *context)
+{
+    const struct worker_tuning_request *request = context;
+    const struct port *port = request->port;
+    const struct outlet *outlet = &worker->outlets[port->id];
+
+    for (unsigned i = 0; i < port->queue_count; i++) {
+        struct queue_tuning *queue = &request->tuning->queues[i];
+        const struct lane *lane = outlet->lanes[i];
+
+        if (!is_ours(worker, port->queues[i]))
+            continue;
+        queue->to_port = port->queues[i]->can_deliver;
+        queue->from_port = port->queues[i]->can_receive;
+        queue->merges = outlet->merge && (port->queues[i]->offloads & ~OFFLOAD_CSUM) != 0;
+        queue->to = lane->controller;
+        queue->from = port->queues[i]->arrivals;
+        queue->from_rule = port->queues[i]->kick_rule;
+        convoy_histograms_add(&request->tuning->histograms, &lane->histograms);
+    }
     return true;
 }

@@ -57,7 +57,7 @@ void worker_hand_over(struct worker *worker, struct lane *lane)
     for (unsigned i = count; i < lane->convoy.count; i++)
         worker_release(worker, frames[i]);
     counter_add(&lane->outlet->counters.drops[DROP_HANDOVER_FULL], lane->convoy.count - count);
-    convoy_unload(&lane->convoy, lane->convoy.count, worker->now_ns);
+    convoy_unload(&lane->convoy, lane->convoy.count, lane->convoy.packets);
     if (spsc_publish(&exchange->to_peer))
         worker_wake(&worker->peers[lane->queue->worker]);
 }

@@ -1,8 +1,9 @@
 /*
  * When a worker rests. A queue that has had no frames for poll_ns is armed: its guest is asked to
- * kick. When no queue is left to poll, the thread sleeps in epoll until a kick, a request of
- * another thread, or the moment at which a convoy is due. With no convoy waiting there is no timer,
- * so an idle switch uses no processor time at all.
+ * kick, or for one kick for several frames when its traffic tells that they come soon; then it is
+ * looked at once more in time. When no queue is left to poll, the thread sleeps in epoll until a
+ * kick, a request of another thread, or the moment at which a convoy is due. With no convoy waiting
+ * there is no timer, so an idle switch uses no processor time at all.
  *
  * Descriptors are watched for edges: every kick is an event of its own, and nobody has to read
  * the eventfd to clear it.
@@ -22,6 +23,12 @@
 #define GLANCE_NS UINT64_C(10000)
 
 enum { EVENTS_PER_WAIT_MAX = 64 };
+
+/* What is learnt of the thread's own wake-ups: means over about so many of them. A wake-up that
+ * comes later than this was not late, the thread was kept from running. */
+enum { MEAN_SAMPLES = 16 };
+#define WAKE_S_MAX        100e-6
+#define LEARNING_SLEEP_NS UINT64_C(50000)
 
 /* An event names its queue; the lowest bit of the pointer says which direction. */
 enum { WAKE_FROM = 0, WAKE_TO = 1 };
@@ -93,6 +100,14 @@ void worker_poll_queue(struct worker *worker, struct port_queue *queue)
     worker->polled[worker->polled_count++] = queue;
 }
 
+/* The queue has kicked, or its time has come: it is polled like the others again. */
+static void end_grouping(struct worker *worker, struct port_queue *queue)
+{
+    queue->look_ns = 0;
+    queue->port->ops->disarm_from(queue);
+    queue->active_ns = worker->now_ns;
+}
+
 static void woken(struct worker *worker, const struct epoll_event *event)
 {
     struct port_queue *queue = (struct port_queue *)(uintptr_t)(event->data.u64 & ~UINT64_C(1));
@@ -104,12 +119,15 @@ static void woken(struct worker *worker, const struct epoll_event *event)
     }
     counter_add(&queue->counters->kicks, 1);
     /* Room to deliver needs no more than a round: blocked convoys are tried in each. */
-    if ((event->data.u64 & 1) == WAKE_FROM)
-        worker_poll_queue(worker, queue);
+    if ((event->data.u64 & 1) != WAKE_FROM)
+        return;
+    if (queue->look_ns)
+        end_grouping(worker, queue);
+    worker_poll_queue(worker, queue);
 }
 
-/* Looks at the descriptors, for `timeout` (NULL: until something happens). */
-static void look(struct worker *worker, const struct timespec *timeout)
+/* Looks at the descriptors, for `timeout` (NULL: until something happens). True: it has. */
+static bool look(struct worker *worker, const struct timespec *timeout)
 {
     struct epoll_event events[EVENTS_PER_WAIT_MAX];
     int count = epoll_pwait2(worker->epoll_fd, events, EVENTS_PER_WAIT_MAX, timeout, NULL);
@@ -117,30 +135,49 @@ static void look(struct worker *worker, const struct timespec *timeout)
     worker->now_ns = worker->looked_ns = clock_now_ns();
     for (int i = 0; i < count; i++)
         woken(worker, &events[i]);
+    return count > 0;
+}
+
+/*
+ * The queue has been idle for long. A guest that soon sends more, as its traffic tells, is first
+ * asked for one kick for several frames, and looked at once more in time; only then for a kick for
+ * the next. True: it is asked, and there is nothing to be seen.
+ */
+static bool arm_queue(struct worker *worker, struct port_queue *queue)
+{
+    const struct hold_rule *rule = &queue->kick_rule;
+    bool may_group = !queue->look_ns && queue->groups_kicks && rule->time_max_ns > 0;
+
+    if (queue->port->ops->arm_from(queue, may_group ? rule->packets_max : 1)) {
+        end_grouping(worker, queue);
+        return false;
+    }
+    queue->look_ns = may_group ? worker->now_ns + rule->time_max_ns : 0;
+    return true;
 }
 
 /* Arms what was idle for long. True: something is still worth polling. */
 static bool arm_idle_queues(struct worker *worker)
 {
-    unsigned kept = 0;
     bool is_polling = false;
+    unsigned kept = 0;
 
+    worker->look_due_ns = UINT64_MAX;
     for (unsigned i = 0; i < worker->polled_count; i++) {
         struct port_queue *queue = worker->polled[i];
+        bool is_idle = !queue->is_held_back && worker->now_ns - queue->active_ns >= worker->poll_ns;
 
-        if (queue->is_held_back) {
-            /* What it waits for is with other ports, whose kicks or patience end the sleep. */
-            worker->polled[kept++] = queue;
+        if (is_idle && worker->now_ns >= queue->look_ns && arm_queue(worker, queue) &&
+            !queue->look_ns) {
+            queue->is_polled = false;
             continue;
         }
-        if (worker->now_ns - queue->active_ns >= worker->poll_ns) {
-            if (!queue->port->ops->arm_from(queue)) {
-                queue->is_polled = false;
-                continue;
-            }
-            queue->port->ops->disarm_from(queue);
-        }
-        is_polling = true;
+        if (queue->look_ns)
+            worker->look_due_ns = CV_MIN(worker->look_due_ns, queue->look_ns);
+        else if (!queue->is_held_back)
+            /* What a queue that is held back waits for is with other ports, whose kicks or
+             * patience end the sleep. */
+            is_polling = true;
         worker->polled[kept++] = queue;
     }
     worker->polled_count = kept;
@@ -150,8 +187,11 @@ static bool arm_idle_queues(struct worker *worker)
 static void glance(struct worker *worker)
 {
     static const struct timespec no_time;
+    uint64_t started_ns = clock_now_ns();
 
-    look(worker, &no_time);
+    if (!look(worker, &no_time))
+        worker->look_s +=
+            ((double)(worker->now_ns - started_ns) / 1e9 - worker->look_s) / MEAN_SAMPLES;
 }
 
 void worker_glance(struct worker *worker)
@@ -179,21 +219,50 @@ static bool arm_blocked_lanes(struct worker *worker)
     return has_room;
 }
 
+/* Sleeps until something happens or the time has come, and learns how late a timer wakes it. */
+static void sleep_for(struct worker *worker, uint64_t left_ns)
+{
+    struct timespec timeout = {(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
+    uint64_t due_ns = clock_now_ns() + left_ns;
+
+    if (look(worker, &timeout) || worker->now_ns < due_ns)
+        return;
+    worker->wake_s +=
+        (CV_MIN((double)(worker->now_ns - due_ns) / 1e9, WAKE_S_MAX) - worker->wake_s) /
+        MEAN_SAMPLES;
+}
+
+/* A timer wakes late, so it is set early; what is too near to be slept for is looked at at once. */
 static void sleep_until(struct worker *worker, uint64_t due_ns)
 {
     uint64_t now_ns = clock_now_ns(); /* the round has taken its time */
-    uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
-    struct timespec timeout = {(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
+    uint64_t early_ns = (uint64_t)(worker->wake_s * 1e9);
 
+    if (due_ns <= now_ns + early_ns) {
+        if (now_ns - worker->looked_ns >= GLANCE_NS)
+            glance(worker);
+        return;
+    }
     __atomic_store_n(&worker->is_asleep, true, __ATOMIC_SEQ_CST);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     /* Whoever asked before it could see that we sleep must be seen by us now. */
     if (!__atomic_load_n(&worker->command, __ATOMIC_SEQ_CST) && !worker_has_handed_over(worker)) {
         counter_add(&worker->sleeps, 1);
-        look(worker, due_ns == UINT64_MAX ? NULL : &timeout);
+        if (due_ns == UINT64_MAX)
+            (void)look(worker, NULL);
+        else
+            sleep_for(worker, due_ns - now_ns - early_ns);
     }
     __atomic_store_n(&worker->is_asleep, false, __ATOMIC_SEQ_CST);
     watchdog_notice(worker->watchdog);
+}
+
+void worker_learn_wake(struct worker *worker)
+{
+    for (int i = 0; i < MEAN_SAMPLES; i++) {
+        glance(worker);
+        sleep_for(worker, LEARNING_SLEEP_NS);
+    }
 }
 
 void worker_rest(struct worker *worker)
@@ -203,7 +272,9 @@ void worker_rest(struct worker *worker)
             glance(worker);
         return;
     }
-    sleep_until(worker, worker->next_due_ns);
+    /* What guests do while we sleep is not timed. */
+    worker_forget_answers(worker, NULL);
+    sleep_until(worker, CV_MIN(worker->next_due_ns, worker->look_due_ns));
 }
 
 void worker_wake(struct worker *worker)

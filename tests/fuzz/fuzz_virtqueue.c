@@ -129,7 +129,9 @@ static void deliver(unsigned max)
         count++;
     if (count == 0)
         return;
-    done = vhost_deliver(&receiver.queue.base, held, count, max % 2);
+    done = vhost_deliver(&receiver.queue.base, held, count);
+    if (max % 4)
+        (void)vhost_announce(&receiver.queue.base, max % 2);
     assert(done <= count);
     assert(counters->to_packets + counters->drops[DROP_TOO_BIG] - before >= done);
     assert(done == count || receiver.queue.is_short || receiver.queue.fault);
@@ -178,6 +180,7 @@ static size_t step(const uint8_t *script, size_t left)
         break;
     case SETTLE:
         (void)vhost_settle(&sender.queue.base);
+        vhost_announce_back(&sender.queue.base);
         break;
     case POKE:
         if (left < 5)
@@ -185,7 +188,7 @@ static size_t step(const uint8_t *script, size_t left)
         poke(script + 1);
         return 5;
     default:
-        (void)vhost_arm_from(&sender.queue.base);
+        (void)vhost_arm_from(&sender.queue.base, 1);
         (void)vhost_arm_to(&receiver.queue.base);
         vhost_disarm_from(&sender.queue.base);
         break;

@@ -146,7 +146,7 @@ static unsigned device_sleep(void)
     virtq_kicks_disable(&virtq);
     do
         taken += device_take_all();
-    while (virtq_kicks_enable(&virtq));
+    while (virtq_kicks_enable(&virtq, 1));
     return taken;
 }
 
@@ -204,10 +204,10 @@ static void wish_and_look_are_in_order(void **state)
         virtq_kicks_disable(&virtq);
         bed_ring_offer(&ring, 0);
         assert_false(driver_must_kick(event_idx, 65535, 0));
-        assert_true(virtq_kicks_enable(&virtq));
+        assert_true(virtq_kicks_enable(&virtq, 1));
 
         start(event_idx, 65535);
-        assert_false(virtq_kicks_enable(&virtq));
+        assert_false(virtq_kicks_enable(&virtq, 1));
         bed_ring_offer(&ring, 0);
         assert_true(driver_must_kick(event_idx, 65535, 0));
     }

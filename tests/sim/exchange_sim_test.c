@@ -77,6 +77,7 @@ static void holding_is_the_serving_workers(void **state)
     (void)state;
     sim_port_add(sim, 3, &config)->queues[0].room = 100;
     assert_int_equal(sim_queue(sim, 3)->base.worker, 0);
+    sim_hold_data(sim, 3);
     fake_queue_arrive_for(sim_queue(sim, 1), 3, 2);
     sim_round(sim, 1);
     assert_int_equal(sim_waiting(sim, 3), 0);

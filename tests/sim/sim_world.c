@@ -69,8 +69,9 @@ static bool may_stay(const struct worker *worker, const struct lane *lane)
         return false;
     if (convoy->blocked_since_ns)
         return worker->now_ns - convoy->blocked_since_ns < STALL_NS;
-    return hold->mode == HOLD_FIXED && convoy->count < hold->packets_max &&
-           worker->now_ns < convoy->opened_ns + hold->time_max_ns;
+    return hold->mode == HOLD_FIXED && convoy->packets < hold->packets_max &&
+           lane->controller.rule.place == HOLD_PLACE_DATA &&
+           worker->now_ns < lane->waiting.batches[0].arrived_ns + hold->time_max_ns;
 }
 
 static void check_lanes(const struct worker *worker)
@@ -190,6 +191,7 @@ static void lanes_alloc(struct sim *sim, struct fake_port *port)
             assert_non_null(outlet->lanes[q]);
             outlet->lanes[q]->outlet = outlet;
             outlet->lanes[q]->queue = port->base.queues[q];
+            controller_init(&outlet->lanes[q]->controller, &port->base.config.hold);
         }
     }
 }
@@ -227,6 +229,18 @@ struct fake_port *sim_port_add(struct sim *sim, unsigned id, const struct port_c
     sim->has_port[id] = true;
     sim_port_attach(sim, id);
     return port;
+}
+
+void sim_hold_data(struct sim *sim, unsigned id)
+{
+    for (unsigned w = 0; w < sim->worker_count; w++) {
+        for (unsigned q = 0; q < sim->ports[id].base.queue_count; q++) {
+            struct lane *lane = sim->workers[w].outlets[id].lanes[q];
+
+            controller_update(&lane->controller, &lane->outlet->hold, sim->now_ns);
+            lane->controller.rule.place = HOLD_PLACE_DATA;
+        }
+    }
 }
 
 void sim_port_remove(struct sim *sim, unsigned id)

@@ -46,6 +46,9 @@ uint64_t sim_random(struct sim *sim, uint64_t limit);
 struct fake_port *sim_port_add(struct sim *sim, unsigned id, const struct port_config *config);
 /* A configuration with one queue pair. */
 struct port_config sim_port_config(enum hold_mode mode, enum full_policy full);
+/* For the next millisecond what is held for the port are data, as where frames are merged; else it
+ * is calls. */
+void sim_hold_data(struct sim *sim, unsigned id);
 /* In the way of the switch: pause, purge, settled on all workers; then the port is not used. */
 void sim_port_detach(struct sim *sim, unsigned id);
 void sim_port_attach(struct sim *sim, unsigned id);

@@ -1,7 +1,7 @@
 /*
  * Goal: a convoy keeps the order of its frames through every mixture of loading, leaving and
- * removal; the rule of holding says the right moment; the pool loses and doubles nothing. Method:
- * seeded random operations against an array that is moved by hand, and all small cases.
+ * removal, and merging never breaks it; the pool loses and doubles nothing. Method: seeded random
+ * operations against an array that is moved by hand, and all small cases.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include "convoy/convoy.h"
 #include "convoy/frame_pool.h"
-#include "convoy/hold.h"
+#include "unit/wire_frames.h"
 #include "port/port.h"
 
 /* --- convoy --- */
@@ -34,14 +34,14 @@ static void assert_as_model(void)
 
 static void unload(unsigned count)
 {
-    convoy_unload(&convoy, count, 7);
+    convoy_unload(&convoy, count, count);
     model_count -= count;
     memmove(model, model + count, model_count * sizeof(model[0]));
 }
 
 static void load(struct frame *frame)
 {
-    convoy_load(&convoy, frame, 5);
+    convoy_load(&convoy, frame);
     model[model_count++] = frame;
 }
 
@@ -87,39 +87,117 @@ static void order_is_kept(void **state)
     }
 }
 
-static void opened_by_the_first_frame(void **state)
+/* --- merging aboard: what may be merged at all is merge_test's affair --- */
+
+enum { SENT_MAX = 16, PAYLOAD_BYTES = 100 };
+static struct frame sent[SENT_MAX];
+static unsigned sent_count;
+static struct wire_frame wire;
+
+/* Segment `number` of a TCP flow, as it comes from the bridge. */
+static struct frame *segment_of(uint8_t flow, unsigned number)
 {
-    (void)state;
-    convoy = (struct convoy){.opened_ns = 99, .has_express = true};
-    frames[0].facts.flags = 0;
-    frames[1].facts.flags = FRAME_EXPRESS;
-    convoy_load(&convoy, &frames[0], 100);
-    assert_int_equal(convoy.opened_ns, 100);
-    assert_false(convoy.has_express);
-    convoy_load(&convoy, &frames[1], 200);
-    assert_int_equal(convoy.opened_ns, 100);
-    assert_true(convoy.has_express);
-    convoy_unload(&convoy, 1, 300); /* the rest is a new convoy */
-    assert_int_equal(convoy.opened_ns, 300);
-    frames[1].facts.flags = 0;
+    struct frame *frame = &sent[sent_count++];
+
+    assert_true(sent_count <= SENT_MAX);
+    wire_begin(&wire);
+    wire_ipv4(&wire, 6, 0);
+    wire_tcp(&wire, 0x10, 0);
+    wire_payload(&wire, PAYLOAD_BYTES, number);
+    wire.bytes[wire.l4 + 1] = flow;
+    wire_be16(wire.bytes + wire.l3 + 4, 100 + number);
+    wire_be16(wire.bytes + wire.l4 + 6, number * PAYLOAD_BYTES);
+    wire_finish(&wire);
+    wire_view(&wire, wire.len, NULL, 0, frame);
+    wire_unview(frame);
+    frame->source = &sources[0];
+    frame->vnet = wire_hdr(&wire, 0);
+    frame_parse(frame->head, frame->head_len, frame->len, &frame->facts);
+    return frame;
 }
 
-/* --- hold --- */
-
-static void due_by_mode(void **state)
+static void start_merging(void)
 {
-    struct hold_config hold = {.packets_max = 3, .time_max_ns = 1000};
+    convoy = (struct convoy){0};
+    sent_count = 0;
+}
+
+static bool merge(struct frame *frame)
+{
+    enum merge_refusal refusal;
+
+    return convoy_merge(&convoy, frame, OFFLOAD_CSUM | OFFLOAD_TSO4, &refusal);
+}
+
+/* Interleaved flows become a row each; what arrived is counted, not what is left of it. */
+static void flows_are_merged_apart(void **state)
+{
+    (void)state;
+    start_merging();
+    for (unsigned i = 0; i < 4; i++)
+        for (uint8_t flow = 1; flow <= 2; flow++)
+            assert_int_equal(merge(segment_of(flow, i)), i > 0);
+    assert_int_equal(convoy.count, 2);
+    assert_int_equal(convoy.packets, 8);
+    assert_int_equal(convoy_frames(&convoy)[0]->merged_count, 3);
+    assert_int_equal(convoy_frames(&convoy)[1]->len, sent[1].len);
+    convoy_unload(&convoy, 1, 4);
+    assert_int_equal(convoy.packets, 4);
+}
+
+/* A segment never overtakes what came before it, nor joins what has left or is leaving. */
+static void order_survives_merging(void **state)
+{
+    struct frame *removed[CONVOY_FRAMES_MAX];
+    struct frame *other;
 
     (void)state;
-    for (unsigned i = 0; i < 2 * 5 * 3; i++) {
-        bool has_express = i % 2;
-        unsigned count = 1 + i / 2 % 5;
-        bool waits;
+    start_merging();
+    assert_false(merge(segment_of(1, 0)));
+    convoy_unload(&convoy, 1, 1);
+    assert_false(merge(segment_of(1, 1))); /* the first has left */
+    convoy_seal_first(&convoy);
+    assert_false(merge(segment_of(1, 2))); /* the second is half delivered */
+    assert_true(merge(segment_of(1, 3)));
+    other = segment_of(2, 0);
+    other->facts.flags = FRAME_IPV4 | FRAME_FRAGMENT;
+    convoy_load(&convoy, other);
+    assert_false(merge(segment_of(1, 4))); /* a fragment may belong to the flow */
+    other = segment_of(1, 5);
+    other->is_shared = true;
+    convoy_load(&convoy, other);
+    assert_false(merge(segment_of(1, 6))); /* that was flooded */
+    assert_int_equal(convoy.count, 6);
+    assert_int_equal(convoy.packets, 7);
+    assert_int_equal(convoy_remove_source(&convoy, &sources[0], removed), 6);
+    assert_int_equal(convoy.packets, 0);
+    assert_false(merge(segment_of(1, 7))); /* what it continues was dropped */
+}
 
-        hold.mode = (enum hold_mode)(i / 10);
-        waits = hold.mode == HOLD_FIXED && !has_express && count < 3;
-        assert_int_equal(hold_due_ns(&hold, count, has_express, 5000), waits ? 6000 : HOLD_NOW);
-    }
+/* Frames of two senders never share a row: each gets its buffers back from its own worker. */
+static void sources_are_not_mixed(void **state)
+{
+    struct frame *second;
+
+    (void)state;
+    start_merging();
+    assert_false(merge(segment_of(1, 0)));
+    second = segment_of(1, 1);
+    second->source = &sources[1];
+    assert_false(merge(second));
+    assert_int_equal(convoy.count, 2);
+}
+
+/* Bound by what arrived, so that rows hold back no more buffers than frames would. */
+static void merged_packets_fill_it(void **state)
+{
+    (void)state;
+    start_merging();
+    assert_false(merge(segment_of(1, 0)));
+    convoy.packets = CONVOY_FRAMES_MAX - 1;
+    assert_false(convoy_is_full(&convoy));
+    assert_true(merge(segment_of(1, 1)));
+    assert_true(convoy_is_full(&convoy));
 }
 
 /* --- pool --- */
@@ -198,9 +276,10 @@ static void linearise_gathers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_is_kept),   cmocka_unit_test(opened_by_the_first_frame),
-        cmocka_unit_test(due_by_mode),     cmocka_unit_test(pool_gives_each_frame_once),
-        cmocka_unit_test(private_buffers), cmocka_unit_test(linearise_gathers),
+        cmocka_unit_test(order_is_kept),          cmocka_unit_test(flows_are_merged_apart),
+        cmocka_unit_test(order_survives_merging), cmocka_unit_test(sources_are_not_mixed),
+        cmocka_unit_test(merged_packets_fill_it), cmocka_unit_test(pool_gives_each_frame_once),
+        cmocka_unit_test(private_buffers),        cmocka_unit_test(linearise_gathers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

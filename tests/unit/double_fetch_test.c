@@ -318,11 +318,12 @@ static void judge_delivery(const struct frame *frame)
 static void deliver(struct frame *frame)
 {
     struct vhost_queue *to = &receiver.bed.queue;
-    bool fits = frame->len + VNET_HDR_BYTES <= SLOT_BYTES && segment_fits(frame, to->offloads);
+    bool fits = frame->len + VNET_HDR_BYTES <= SLOT_BYTES && segment_fits(frame, to->base.offloads);
 
     for (unsigned tries = 0; tries < 100; tries++) {
         offer(&receiver.bed.receiveq, &to->to_guest, 0);
-        if (vhost_deliver(&to->base, &frame, 1, false) == 1) {
+        if (vhost_deliver(&to->base, &frame, 1) == 1) {
+            (void)vhost_announce(&to->base, tries % 2);
             judge_facts(frame);
             delivered++;
             if (fits && !receiver.flips_receiveq)
@@ -350,6 +351,7 @@ static uint64_t move_a_burst(void)
         frame_pool_put(&sender.bed.pool, frames[i]);
     }
     (void)vhost_settle(&from->base);
+    vhost_announce_back(&from->base);
     assert_int_equal(from->oldest, from->newest);
     assert_int_equal(frame_pool_left(&sender.bed.pool), 2048);
     assert_int_equal(sender.bed.pool.buffer_count, FRAME_BUFFERS_MAX);

@@ -208,7 +208,7 @@ static void deliver_reads_descriptors_once(void **state)
         frames[i] = &frame;
     }
     count_begin();
-    done = vhost_deliver(&bed.queue.base, frames, 8, false);
+    done = vhost_deliver(&bed.queue.base, frames, 8);
     count_end();
     wire_unview(&frame);
     assert_int_equal(done, 8);

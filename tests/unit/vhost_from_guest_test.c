@@ -46,6 +46,7 @@ static void give_back(struct frame *frame)
 static unsigned settle(void)
 {
     (void)vhost_settle(&bed.queue.base);
+    vhost_announce_back(&bed.queue.base);
     return bed_ring_used_count(&bed.transmitq);
 }
 
@@ -211,9 +212,9 @@ static void fault_in_a_burst(void **state)
     assert_int_equal(bed.counters.faults, 1);
     assert_int_equal(read(bed.queue.fault_fd, &told, sizeof(told)), sizeof(told));
     assert_int_equal(told, 1);
-    assert_false(vhost_arm_from(&bed.queue.base));
+    assert_false(vhost_arm_from(&bed.queue.base, 1));
     assert_false(vhost_arm_to(&bed.queue.base));
-    assert_int_equal(vhost_deliver(&bed.queue.base, frames, 1, false), 0);
+    assert_int_equal(vhost_deliver(&bed.queue.base, frames, 1), 0);
     for (unsigned i = 0; i < 3; i++)
         give_back(frames[i]);
     assert_int_equal(settle(), 3);
@@ -323,7 +324,7 @@ static void empty_pool_takes_nothing(void **state)
     queue_bed_send(&bed, NULL, wire.bytes, 60, 0);
     bed.pool.fresh = bed.pool.capacity;
     assert_int_equal(receive(64), 0);
-    assert_true(vhost_arm_from(&bed.queue.base)); /* do not sleep on it */
+    assert_true(vhost_arm_from(&bed.queue.base, 1)); /* do not sleep on it */
     bed.pool.fresh = 0;
     assert_int_equal(receive(64), 1);
     assert_frame_is_wire(frames[0]);

@@ -71,7 +71,7 @@ static struct frame *view(size_t head_len, size_t piece_bytes, struct virtio_net
 
 static unsigned deliver(struct frame *frame)
 {
-    return vhost_deliver(&bed.queue.base, &frame, 1, false);
+    return vhost_deliver(&bed.queue.base, &frame, 1);
 }
 
 /* The next used buffer of `room` bytes at `buffer` holds the frame behind this header. */
@@ -167,9 +167,12 @@ static void a_group_is_published_once(void **state)
         queue_bed_post(&bed, 2048, i % 10 == 9 ? 100 : 0); /* some of them in pieces */
     for (unsigned i = 0; i < 100; i++)
         group[i] = view(192, 0, (struct virtio_net_hdr){0});
-    assert_int_equal(vhost_deliver(&bed.queue.base, group, 100, false), 100);
+    assert_int_equal(vhost_deliver(&bed.queue.base, group, 100), 100);
     assert_int_equal(bed_ring_used_count(&bed.receiveq), 100);
     assert_int_equal(bed.counters.to_convoys, 1);
+    assert_int_equal(bed.counters.to_calls, 0); /* seen by who polls, and told when it is time */
+    assert_true(vhost_announce(&bed.queue.base, false));
+    assert_false(vhost_announce(&bed.queue.base, true)); /* there is nothing more to tell */
     assert_int_equal(bed.counters.to_calls, 1);
     assert_int_equal(read(bed.queue.to_guest.call_fd, &calls, sizeof(calls)), sizeof(calls));
     assert_int_equal(calls, 1);
@@ -187,9 +190,11 @@ static void calls_are_wished_or_forced(void **state)
     queue_bed_post(&bed, 2048, 0);
     queue_bed_post(&bed, 2048, 0);
     assert_int_equal(deliver(view(192, 0, (struct virtio_net_hdr){0})), 1);
+    assert_false(vhost_announce(&bed.queue.base, false));
     assert_int_equal(bed.counters.to_calls, 0);
     frames[0] = view(192, 0, (struct virtio_net_hdr){0});
-    assert_int_equal(vhost_deliver(&bed.queue.base, frames, 1, true), 1);
+    assert_int_equal(vhost_deliver(&bed.queue.base, frames, 1), 1);
+    assert_true(vhost_announce(&bed.queue.base, true));
     assert_int_equal(bed.counters.to_calls, 1);
     close(bed.queue.to_guest.call_fd);
 }
@@ -274,7 +279,7 @@ static void short_buffer_in_a_group(void **state)
         frames[i] = view(192, 0, (struct virtio_net_hdr){0});
     }
     memset(buffers[2], 0xee, 72);
-    assert_int_equal(vhost_deliver(&bed.queue.base, frames, 3, false), 3);
+    assert_int_equal(vhost_deliver(&bed.queue.base, frames, 3), 3);
     assert_int_equal(bed.counters.drops[DROP_TOO_BIG], 2); /* the short one stays in front */
     assert_int_equal(bed.counters.to_packets, 1);
     assert_delivered(buffers[0], 1);

@@ -590,16 +590,16 @@ static void kicks_enable_looks_again(void **state)
         start(8, event_idx ? EVENT_IDX : 0, 65535);
         virtq_kicks_disable(&virtq);
         assert_int_equal(ring.used->flags, event_idx ? 0 : VIRTQ_USED_F_NO_NOTIFY);
-        assert_false(virtq_kicks_enable(&virtq));
+        assert_false(virtq_kicks_enable(&virtq, 1));
         assert_int_equal(ring.used->flags, 0);
         if (event_idx)
             assert_int_equal(*bed_ring_avail_event(&ring), 65535);
         virtq_kicks_disable(&virtq);
         bed_ring_offer(&ring, 0);
-        assert_true(virtq_kicks_enable(&virtq)); /* published before we asked: no kick came */
+        assert_true(virtq_kicks_enable(&virtq, 1)); /* published before we asked: no kick came */
         assert_int_equal(available(1), 1);
         virtq_take(&virtq, 1);
-        assert_false(virtq_kicks_enable(&virtq));
+        assert_false(virtq_kicks_enable(&virtq, 1));
         if (event_idx)
             assert_int_equal(*bed_ring_avail_event(&ring), 0);
         bed_uninit(&bed);

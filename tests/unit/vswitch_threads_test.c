@@ -163,10 +163,12 @@ static int task_hold(struct vswitch *vswitch, void *context, struct error *error
         {.mode = HOLD_OFF},
         {.mode = HOLD_NATURAL},
         {.mode = HOLD_FIXED, .packets_max = 16, .time_max_ns = 50000},
+        {.mode = HOLD_ADAPTIVE, .delay_budget_ns = 50000, .delay_weight = 0.01},
     };
     unsigned round = *(unsigned *)context;
 
-    return vswitch_port_set_hold(vswitch, round % 2 ? "a0" : "b1", &holds[round / 2 % 3], error);
+    return vswitch_port_set_hold(vswitch, round % 2 ? "a0" : "b1",
+                                 &holds[round / 2 % CV_COUNT_OF(holds)], round % 3 > 0, error);
 }
 
 static int task_bind(struct vswitch *vswitch, void *name, struct error *error)
@@ -179,7 +181,7 @@ static int task_bind(struct vswitch *vswitch, void *name, struct error *error)
 
 /* --- traffic --- */
 
-struct traffic {
+struct crossing {
     struct exchange exchange;
     pthread_t thread;
     bool must_stop; /* atomic */
@@ -187,7 +189,7 @@ struct traffic {
 
 static void *traffic_run(void *context)
 {
-    struct traffic *traffic = context;
+    struct crossing *traffic = context;
 
     while (!__atomic_load_n(&traffic->must_stop, __ATOMIC_RELAXED))
         if (!exchange_step(&traffic->exchange))
@@ -195,7 +197,7 @@ static void *traffic_run(void *context)
     return NULL;
 }
 
-static void traffic_begin(struct traffic *traffic, unsigned index)
+static void traffic_begin(struct crossing *traffic, unsigned index)
 {
     struct front_end_options front = {.features = front_features_linux,
                                       .protocol_features = front_protocol_features};
@@ -224,7 +226,7 @@ static void traffic_begin(struct traffic *traffic, unsigned index)
 }
 
 /* Guests answer for a while yet, so that what is under way arrives. */
-static void traffic_end(struct traffic *traffic)
+static void traffic_end(struct crossing *traffic)
 {
     struct exchange_result result;
     uint64_t sent = 0;
@@ -301,7 +303,7 @@ static void change_and_ask(void)
 
 static void run(unsigned workers)
 {
-    static struct traffic traffic[PAIRS];
+    static struct crossing traffic[PAIRS];
 
     control_begin(workers);
     for (unsigned i = 0; i < PAIRS; i++)

@@ -1,0 +1,244 @@
+/*
+ * What waits for company, in both directions, and what is learnt from it.
+ *
+ * To a guest: packets aboard a convoy, or delivered while the call waits, form a group under the
+ * rule of the lane's controller. The controller is told what arrives, what deliveries and calls
+ * take, and how long guests take to look; the histograms show what came of it.
+ *
+ * From a guest: its kicks are asked for in groups (worker_sleep.c), and the calls that give its
+ * buffers back are made in groups, by a rule derived from what it sends. Only small frames wait
+ * so: a sender that has many bytes out may be waiting for them.
+ */
+#include "base/clock.h"
+#include "switch/worker.h"
+
+/* How long a guest may take to look before that is no answer to the call any more. */
+#define ANSWER_NS_MAX UINT64_C(5000000)
+
+/* A guest is watched once in so long: each look may take a cache line from its processor. */
+#define ANSWER_INTERVAL_NS UINT64_C(100000)
+
+/* Bytes that a sender may be owed: TCP stops when too many are out (Linux: tcp_limit_output_bytes
+ * and byte queue limits), and acknowledgements never come to that. */
+enum { GIVEN_BACK_BYTES_MAX = 8192 };
+
+/* --- to a guest --- */
+
+void worker_inform_controller(struct worker *worker, struct lane *lane)
+{
+    struct controller *controller = &lane->controller;
+
+    if (lane->queue->worker != worker->id)
+        return;
+    if (lane->fresh > 0)
+        controller_arrived(controller, lane->fresh, lane->fresh_mergeable, worker->now_ns);
+    lane->fresh = lane->fresh_mergeable = 0;
+    if (worker->now_ns - controller->updated_ns >= CONTROLLER_INTERVAL_NS ||
+        controller->must_derive)
+        controller_update(controller, &lane->outlet->hold, worker->now_ns);
+}
+
+static void note_residence(struct lane *lane, uint64_t arrived_ns, uint64_t now_ns,
+                           unsigned packets)
+{
+    histogram_record(&lane->histograms.residence, now_ns > arrived_ns ? now_ns - arrived_ns : 0,
+                     packets);
+}
+
+void worker_note_residence(struct worker *worker, struct lane *lane, unsigned count)
+{
+    struct frame **frames = convoy_frames(&lane->convoy);
+    uint64_t arrived_ns = frames[0]->arrived_ns;
+    unsigned packets = 0;
+
+    /* Those of a burst have one time: they are recorded together. */
+    for (unsigned i = 0; i < count; i++) {
+        for (const struct frame *frame = frames[i]; frame; frame = frame->merged_next) {
+            if (frame->arrived_ns != arrived_ns) {
+                note_residence(lane, arrived_ns, worker->clock_ns, packets);
+                arrived_ns = frame->arrived_ns;
+                packets = 0;
+            }
+            packets++;
+        }
+    }
+    note_residence(lane, arrived_ns, worker->clock_ns, packets);
+}
+
+/* The lane's group waits no longer. */
+static void group_departs(const struct worker *worker, struct lane *lane)
+{
+    struct port_counters *counters = &lane->outlet->counters;
+    struct hold_group *group = &lane->waiting;
+
+    if (group->packets == 0)
+        return;
+    controller_departed(&lane->controller, group, worker->now_ns);
+    histogram_record(&lane->histograms.size, group->packets, 1);
+    for (unsigned i = 0; i < group->batch_count; i++)
+        histogram_record(&lane->histograms.added_delay,
+                         worker->now_ns - group->batches[i].arrived_ns, group->batches[i].packets);
+    if (group->batches[0].arrived_ns < worker->now_ns)
+        counter_add(lane->controller.rule.place == HOLD_PLACE_DATA ? &counters->to_held_data
+                                                                   : &counters->to_held_call,
+                    1);
+    hold_group_clear(group);
+}
+
+/* With HOLD_OFF what was just delivered is a group of its own, and has waited for nothing. */
+static void group_is_single(const struct worker *worker, struct lane *lane)
+{
+    lane->waiting.packets = lane->waiting.batches[0].packets = lane->untold;
+    lane->waiting.batches[0].arrived_ns = worker->now_ns;
+    lane->waiting.batch_count = 1;
+}
+
+static void watch_for_answer(struct worker *worker, struct lane *lane)
+{
+    if (lane->called_ns || !lane->outlet->port->ops->has_answered ||
+        worker->answering_count == CV_COUNT_OF(worker->answering) ||
+        worker->clock_ns - lane->watched_ns < ANSWER_INTERVAL_NS)
+        return;
+    lane->called_ns = lane->watched_ns = worker->clock_ns;
+    lane->called_packets = CV_MAX(lane->untold, 1u);
+    worker->answering[worker->answering_count++] = lane;
+}
+
+void worker_announce(struct worker *worker, struct lane *lane)
+{
+    bool is_off = lane->outlet->hold.mode == HOLD_OFF;
+    uint64_t started_ns;
+
+    if (lane->untold > 0) {
+        started_ns = clock_now_ns();
+        if (lane->outlet->port->ops->announce(lane->queue, is_off)) {
+            worker->clock_ns = clock_now_ns();
+            controller_announced(&lane->controller, true,
+                                 (double)(worker->clock_ns - started_ns) / 1e9);
+            watch_for_answer(worker, lane);
+        } else {
+            controller_announced(&lane->controller, false, 0);
+        }
+    }
+    if (is_off)
+        group_is_single(worker, lane);
+    group_departs(worker, lane);
+    lane->untold = 0;
+}
+
+static void stop_watching(struct worker *worker, unsigned index)
+{
+    worker->answering[index]->called_ns = 0;
+    worker->answering[index] = worker->answering[--worker->answering_count];
+}
+
+void worker_look_for_answers(struct worker *worker)
+{
+    for (unsigned i = worker->answering_count; i-- > 0;) {
+        struct lane *lane = worker->answering[i];
+        uint64_t taken_ns = worker->now_ns - lane->called_ns;
+
+        if ((int64_t)taken_ns <= 0)
+            continue; /* called in this round */
+        if (lane->outlet->port->ops->has_answered(lane->queue))
+            controller_answered(&lane->controller, lane->called_packets, (double)taken_ns / 1e9);
+        else if (taken_ns < ANSWER_NS_MAX)
+            continue;
+        stop_watching(worker, i);
+    }
+}
+
+void worker_forget_answers(struct worker *worker, const struct port *port)
+{
+    for (unsigned i = worker->answering_count; i-- > 0;)
+        if (!port || worker->answering[i]->queue->port == port)
+            stop_watching(worker, i);
+}
+
+/* --- from a guest --- */
+
+void worker_note_taken(struct worker *worker, struct port_queue *queue, unsigned count)
+{
+    const struct hold_config *hold = &worker->outlets[queue->port->id].hold;
+
+    if (CV_UNLIKELY(queue->look_ns)) {
+        queue->look_ns = 0;
+        queue->port->ops->disarm_from(queue);
+    }
+    traffic_arrived(&queue->arrivals, count, worker->now_ns);
+    if (worker->now_ns - queue->updated_ns < CONTROLLER_INTERVAL_NS)
+        return;
+    queue->updated_ns = worker->now_ns;
+    traffic_update(&queue->arrivals, worker->now_ns);
+    /* What a kick costs here is a wake-up of this thread. */
+    if (queue->groups_kicks)
+        (void)controller_derive(&queue->kick_rule, &queue->arrivals,
+                                worker->wake_s + worker->look_s, hold);
+}
+
+void worker_note_given_back(struct worker *worker, struct port_queue *queue,
+                            const struct frame *frame)
+{
+    hold_group_add(&queue->given_back, false, worker->now_ns);
+    queue->given_back_bytes += frame->len;
+}
+
+void worker_tell_sender(struct worker *worker, struct port_queue *queue)
+{
+    (void)worker;
+    queue->port->ops->announce_back(queue);
+    hold_group_clear(&queue->given_back);
+    queue->given_back_bytes = 0;
+}
+
+static uint64_t sender_due_ns(const struct port_queue *queue)
+{
+    if (queue->given_back.packets == 0 || queue->given_back_bytes > GIVEN_BACK_BYTES_MAX)
+        return HOLD_NOW;
+    return hold_due_ns(&queue->kick_rule, &queue->given_back);
+}
+
+void worker_tell_sender_in_time(struct worker *worker, struct port_queue *queue)
+{
+    if (CV_LIKELY(sender_due_ns(queue) <= worker->now_ns)) {
+        worker_tell_sender(worker, queue);
+    } else if (!queue->owes_announcement) {
+        queue->owes_announcement = true;
+        worker->untold[worker->untold_count++] = queue;
+    }
+}
+
+void worker_forget_sender(struct worker *worker, struct port_queue *queue)
+{
+    unsigned kept = 0;
+
+    queue->kick_rule.time_max_ns = 0;
+    if (!queue->owes_announcement)
+        return;
+    worker_tell_sender(worker, queue);
+    queue->owes_announcement = false;
+    for (unsigned i = 0; i < worker->untold_count; i++)
+        if (worker->untold[i] != queue)
+            worker->untold[kept++] = worker->untold[i];
+    worker->untold_count = kept;
+}
+
+void worker_tell_senders(struct worker *worker)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < worker->untold_count; i++) {
+        struct port_queue *queue = worker->untold[i];
+        uint64_t due_ns = sender_due_ns(queue);
+
+        if (due_ns > worker->now_ns) {
+            worker->next_due_ns = CV_MIN(worker->next_due_ns, due_ns);
+            worker->untold[kept++] = queue;
+            continue;
+        }
+        queue->owes_announcement = false;
+        if (queue->given_back.packets > 0)
+            worker_tell_sender(worker, queue);
+    }
+    worker->untold_count = kept;
+}
