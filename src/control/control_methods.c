@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "base/nearest.h"
 #include "control/control_limits.h"
 #include "control/control_rpc.h"
+#include "control/control_tuning.h"
 #include "control/control_view.h"
 #include "control/version.h"
 
@@ -35,7 +37,8 @@ const struct control_method control_methods[] = {
      .run = method_port_add},
     {.name = "port.remove", .params = {{"name", JSON_STRING, true}}, .run = method_port_remove},
     {.name = "port.set",
-     .params = {{"name", JSON_STRING, true}, {"hold", JSON_STRING, true}},
+     .params = {{"name", JSON_STRING, true}},
+     .takes_port_keys = true,
      .run = method_port_set},
     {.name = "mac.list",
      .params = {{"port", JSON_STRING, false}, {"limit", JSON_INTEGER, false}},
@@ -110,9 +113,21 @@ static int method_port_list(struct control_call *call)
 static int method_port_show(struct control_call *call)
 {
     struct port_status status;
+    struct port_tuning *tuning;
+    json_t *port;
     int rc = find_port(call, "name", &status);
 
-    return rc < 0 ? rc : finish(call, control_view_port(&status));
+    if (rc < 0)
+        return rc;
+    tuning = calloc(1, sizeof(*tuning));
+    port = tuning ? control_view_port(&status) : NULL;
+    if (port && vswitch_port_tuning(call->facts->vswitch, status.config.name, tuning) == 0 &&
+        json_object_set_new(port, "tuning", control_tuning_view(tuning, clock_now_ns())) < 0) {
+        json_decref(port);
+        port = NULL;
+    }
+    free(tuning);
+    return finish(call, port);
 }
 
 /* A value as it would stand in the configuration file; false when it cannot stand there. */
@@ -124,12 +139,15 @@ static bool value_as_text(const json_t *value, char *buffer, size_t buffer_bytes
         n = snprintf(buffer, buffer_bytes, "%s", json_string_value(value));
     else if (json_is_integer(value))
         n = snprintf(buffer, buffer_bytes, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else if (json_is_real(value))
+        n = snprintf(buffer, buffer_bytes, "%.12g", json_real_value(value));
     else if (json_is_boolean(value))
         n = snprintf(buffer, buffer_bytes, "%s", json_is_true(value) ? "true" : "false");
     return n >= 0 && (size_t)n < buffer_bytes;
 }
 
-static int read_port_keys(struct control_call *call, struct port_config *config)
+/* Sets the keys of a port that were given, all but its name; `method` stands in sentences. */
+static int read_port_keys(struct control_call *call, const char *method, struct port_config *config)
 {
     char text[256];
     const char *key;
@@ -142,9 +160,8 @@ static int read_port_keys(struct control_call *call, struct port_config *config)
             continue;
         if (!value_as_text(value, text, sizeof(text)))
             return error_set(&call->error, -EINVAL,
-                             "port.add: \"%.64s\" must be a short string, a whole number, true "
-                             "or false",
-                             key);
+                             "%s: \"%.64s\" must be a short string, a number, true or false",
+                             method, key);
         rc = port_config_set(config, key, text, &call->error);
         if (rc < 0)
             return rc;
@@ -159,7 +176,7 @@ static int method_port_add(struct control_call *call)
     int rc;
 
     port_config_init(&config, name);
-    rc = read_port_keys(call, &config);
+    rc = read_port_keys(call, "port.add", &config);
     if (rc == 0)
         rc = port_config_finish(&config, call->facts->run_dir, &call->error);
     if (rc == 0)
@@ -183,20 +200,55 @@ static int method_port_remove(struct control_call *call)
     return finish(call, json_pack("{s:s}", "name", status.config.name));
 }
 
+/* Whether port.set was given keys, and only such as it may change. */
+static int check_live_keys(struct control_call *call)
+{
+    const char *key;
+    json_t *value;
+
+    if (json_object_size(call->params) < 2)
+        return error_set(&call->error, -EINVAL,
+                         "port.set needs at least one of the keys hold, delay-budget, "
+                         "delay-weight and merge");
+    json_object_foreach(call->params, key, value)
+    {
+        if (strcmp(key, "name") != 0 && !port_config_key_is_live(key))
+            return error_set(&call->error, -EINVAL,
+                             "%s: cannot be changed while the port exists: remove the port and "
+                             "add it again (port.set changes hold, delay-budget, delay-weight "
+                             "and merge)",
+                             key);
+    }
+    return 0;
+}
+
+static void log_set(const struct port_config *config)
+{
+    char hold[64], budget[DURATION_TEXT_BYTES], weight[DECIMAL_TEXT_BYTES];
+
+    log_info("%s: now hold %s, delay-budget %s, delay-weight %s, merge %s", config->name,
+             hold_config_format(&config->hold, hold, sizeof(hold)),
+             duration_format(config->hold.delay_budget_ns, budget),
+             decimal_format(config->hold.delay_weight, weight), config->merge ? "on" : "off");
+}
+
 static int method_port_set(struct control_call *call)
 {
     struct port_status status;
+    struct port_config *config = &status.config;
     int rc = find_port(call, "name", &status);
 
     if (rc == 0)
-        rc = port_config_set(&status.config, "hold", text_param(call, "hold"), &call->error);
+        rc = check_live_keys(call);
     if (rc == 0)
-        rc = vswitch_port_set_hold(call->facts->vswitch, status.config.name, &status.config.hold,
+        rc = read_port_keys(call, "port.set", config);
+    if (rc == 0)
+        rc = vswitch_port_set_hold(call->facts->vswitch, config->name, &config->hold, config->merge,
                                    &call->error);
     if (rc < 0)
         return rc;
-    log_info("%s: hold is now %s", status.config.name, text_param(call, "hold"));
-    return finish_port(call, status.config.name);
+    log_set(config);
+    return finish_port(call, config->name);
 }
 
 /* --- addresses --- */

@@ -10,6 +10,10 @@
 
 enum { SUGGESTION_BYTES_MAX = 80 };
 
+/* Digits of numbers with a fraction: enough for times to a microsecond over months, and so few
+ * that 0.1 stays 0.1. */
+#define REPLY_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(12))
+
 /* A request taken apart. References are borrowed from the parsed line. */
 struct request {
     const char *method;
@@ -68,11 +72,11 @@ static int print_reply(json_t *reply, char **ret_reply)
 
     if (!reply)
         return -ENOMEM;
-    len = json_dumpb(reply, NULL, 0, JSON_COMPACT);
+    len = json_dumpb(reply, NULL, 0, REPLY_FLAGS);
     text = len > 0 ? malloc(len + 2) : NULL;
     if (!text)
         return -ENOMEM;
-    (void)json_dumpb(reply, text, len, JSON_COMPACT);
+    (void)json_dumpb(reply, text, len, REPLY_FLAGS);
     memcpy(text + len, "\n", 2);
     *ret_reply = text;
     return 0;

@@ -23,21 +23,32 @@ json_t *control_view_text(const char *text)
 struct counters_view {
     json_t *counters;
     json_t *drops;
+    json_t *unmerged;
     uint64_t dropped;
 };
 
+/* What follows the prefix in a name that has it; else NULL. */
+static const char *name_after(const char *prefix, const char *name)
+{
+    size_t len = strlen(prefix);
+
+    return strncmp(name, prefix, len) == 0 ? name + len : NULL;
+}
+
 static void add_counter(const char *name, uint64_t value, const char *text, void *context)
 {
-    static const char drop_prefix[] = "drop_";
     struct counters_view *view = context;
+    const char *drop = name_after("drop_", name), *refusal = name_after("unmerged_", name);
+    json_t *count = json_integer((json_int_t)value);
 
     (void)text;
-    if (strncmp(name, drop_prefix, strlen(drop_prefix)) == 0) {
-        (void)json_object_set_new(view->drops, name + strlen(drop_prefix),
-                                  json_integer((json_int_t)value));
+    if (drop) {
+        (void)json_object_set_new(view->drops, drop, count);
         view->dropped += value;
+    } else if (refusal) {
+        (void)json_object_set_new(view->unmerged, refusal, count);
     } else {
-        (void)json_object_set_new(view->counters, name, json_integer((json_int_t)value));
+        (void)json_object_set_new(view->counters, name, count);
     }
 }
 
@@ -59,11 +70,13 @@ static json_t *derive(const struct port_counters *counters)
 
 json_t *control_view_counters(const struct port_counters *counters)
 {
-    struct counters_view view = {.counters = json_object(), .drops = json_object()};
+    struct counters_view view = {
+        .counters = json_object(), .drops = json_object(), .unmerged = json_object()};
 
     port_counters_visit(counters, add_counter, &view);
-    return json_pack("{s:o, s:o, s:I, s:o}", "counters", view.counters, "drops", view.drops,
-                     "dropped", (json_int_t)view.dropped, "derived", derive(counters));
+    return json_pack("{s:o, s:o, s:I, s:o, s:o}", "counters", view.counters, "drops", view.drops,
+                     "dropped", (json_int_t)view.dropped, "unmerged", view.unmerged, "derived",
+                     derive(counters));
 }
 
 /* Adds the keys that only a vhost-user port has. */
@@ -92,10 +105,13 @@ static int add_tap_keys(json_t *object, const struct port_config *config)
 
 json_t *control_view_port_config(const struct port_config *config)
 {
-    char hold[HOLD_TEXT_BYTES_MAX];
-    json_t *object = json_pack("{s:s, s:s, s:s, s:i}", "type", port_type_name(config->type), "hold",
-                               hold_config_format(&config->hold, hold, sizeof(hold)), "when-full",
-                               full_policy_name(config->full), "mtu", (int)config->mtu);
+    char hold[HOLD_TEXT_BYTES_MAX], budget[DURATION_TEXT_BYTES];
+    json_t *object =
+        json_pack("{s:s, s:s, s:s, s:f, s:b, s:s, s:i}", "type", port_type_name(config->type),
+                  "hold", hold_config_format(&config->hold, hold, sizeof(hold)), "delay-budget",
+                  duration_format(config->hold.delay_budget_ns, budget), "delay-weight",
+                  config->hold.delay_weight, "merge", config->merge, "when-full",
+                  full_policy_name(config->full), "mtu", (int)config->mtu);
     int rc = config->type == PORT_TYPE_TAP ? add_tap_keys(object, config)
                                            : add_vhost_user_keys(object, config);
 
