@@ -1,7 +1,9 @@
 #include "ping_pong.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 
@@ -51,17 +53,64 @@ static bool arrived(struct ping_pong *game, unsigned end)
     return exchange_receive(game->exchange, end, 1) > 0;
 }
 
+/* First line of a file of /proc, or nothing. */
+static void read_word(const char *path, char *text, size_t bytes)
+{
+    FILE *file = fopen(path, "r");
+
+    if (!file || !fgets(text, (int)bytes, file))
+        text[0] = '\0';
+    if (file)
+        fclose(file);
+    text[strcspn(text, "\n")] = '\0';
+}
+
+/*
+ * What the switch's threads do, which tells a lost wake-up (all of them asleep) from a machine that
+ * gives one no processor (R, runnable). Appended to the text.
+ */
+static void describe_threads(const struct front_end *fe, char *text, size_t bytes)
+{
+    struct ucred peer = {.pid = 0};
+    socklen_t len = sizeof(peer);
+    char path[300], name[32], stat[512];
+    struct dirent *entry;
+    DIR *threads;
+
+    (void)getsockopt(fe->socket, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)peer.pid);
+    threads = opendir(path);
+    while (threads && (entry = readdir(threads))) {
+        size_t used = strlen(text);
+        const char *state;
+
+        snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", (int)peer.pid, entry->d_name);
+        read_word(path, name, sizeof(name));
+        snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", (int)peer.pid, entry->d_name);
+        read_word(path, stat, sizeof(stat));
+        state = strrchr(stat, ')');
+        if (state && strlen(state) > 2)
+            snprintf(text + used, bytes - used, " %s %c", name, state[2]);
+    }
+    if (threads)
+        closedir(threads);
+}
+
 static void describe(struct ping_pong *game, unsigned end)
 {
+    struct ping_pong_result *result = game->result;
     char rings[2][256];
 
-    if (game->result->first_stall[0])
+    if (result->first_stall[0])
         return;
     front_ring_describe(receiveq(game, end), rings[0], sizeof(rings[0]));
     front_ring_describe(transmitq(game, end ^ 1), rings[1], sizeof(rings[1]));
-    snprintf(game->result->first_stall, sizeof(game->result->first_stall),
-             "round %llu: end %u waits. Its receiveq: %s. The sender's transmitq: %s.",
-             (unsigned long long)game->result->rounds, end, rings[0], rings[1]);
+    snprintf(result->first_stall, sizeof(result->first_stall),
+             "round %llu: end %u waits. Its receiveq: %s. The sender's transmitq: %s. Threads of "
+             "the switch:",
+             (unsigned long long)result->rounds, end, rings[0], rings[1]);
+    describe_threads(&game->exchange->ends[end].fe, result->first_stall,
+                     sizeof(result->first_stall));
 }
 
 /* Sleeps until the call, at most `timeout_ms`; false when none came. */
@@ -74,23 +123,30 @@ static bool await_call(struct front_ring *ring, int timeout_ms)
     return called;
 }
 
+/* Looks for PATIENCE_MS whether the frame comes, called for or not. */
+static bool arrives(struct ping_pong *game, unsigned end)
+{
+    for (unsigned i = 0; i < PATIENCE_MS; i++) {
+        if (arrived(game, end))
+            return true;
+        poll(NULL, 0, 1);
+    }
+    return false;
+}
+
 /* Nothing for STALL_MS. True when the frame is there in the end. */
 static bool find_out(struct ping_pong *game, unsigned end)
 {
-    struct front_ring *ring = receiveq(game, end);
-
     game->result->stalls++;
     describe(game, end);
-    if (front_ring_has_used(ring)) {
+    if (front_ring_has_used(receiveq(game, end))) {
         game->result->lost_calls++;
         return arrived(game, end);
     }
-    (void)await_call(ring, PATIENCE_MS);
-    if (arrived(game, end))
+    if (arrives(game, end))
         return true;
     front_ring_kick(transmitq(game, end ^ 1));
-    (void)await_call(ring, PATIENCE_MS);
-    if (arrived(game, end)) {
+    if (arrives(game, end)) {
         game->result->lost_kicks++;
         return true;
     }
@@ -119,7 +175,7 @@ static bool await_frame(struct ping_pong *game, unsigned end)
     }
 }
 
-static bool send(struct ping_pong *game, unsigned end)
+static bool serve(struct ping_pong *game, unsigned end)
 {
     front_ring_reclaim(transmitq(game, end));
     return exchange_send_one(game->exchange, end, game->options->frame_bytes);
@@ -135,7 +191,7 @@ static void play_round(struct ping_pong *game)
     for (unsigned end = 0; end < 2; end++) {
         if (end == 1)
             spin(draw(game, game->options->pause_ns_max));
-        if (!send(game, end) || !await_frame(game, end ^ 1))
+        if (!serve(game, end) || !await_frame(game, end ^ 1))
             return;
     }
     histogram_record(&game->result->round_ns, clock_now_ns() - start_ns, 1);

@@ -37,7 +37,7 @@ struct ping_pong_result {
     uint64_t lost_frames; /* never came */
     uint64_t bulk_failed; /* bulk transfers that did not come to an end */
     struct histogram round_ns;
-    char first_stall[1200]; /* the rings of both ends at that moment; "" */
+    char first_stall[1200]; /* rings of both ends and threads of the switch then; "" */
 };
 
 /*
