@@ -69,12 +69,12 @@ static inline void hold_group_add(struct hold_group *group, bool is_express, uin
     group->batches[group->batch_count++].packets = 1;
 }
 
-/* When a group (not empty) departs under a rule: HOLD_NOW or a time. */
+/* When a group departs under a rule: HOLD_NOW (also an empty one) or a time. */
 static inline uint64_t hold_due_ns(const struct hold_rule *rule, const struct hold_group *group)
 {
     uint64_t due_ns;
 
-    if (CV_LIKELY(rule->time_max_ns == 0) || group->has_express ||
+    if (CV_LIKELY(rule->time_max_ns == 0) || group->packets == 0 || group->has_express ||
         group->packets >= rule->packets_max || group->batch_count == HOLD_BATCHES_MAX)
         return HOLD_NOW;
     due_ns = group->batches[0].arrived_ns + rule->time_max_ns;

@@ -316,7 +316,7 @@ bool worker_step_count_waiting(struct worker *worker, void *context)
 
     for (unsigned i = 0; i < PORT_QUEUE_PAIRS_MAX; i++)
         if (outlet->lanes[i])
-            status->frames_waiting += outlet->lanes[i]->convoy.count;
+            status->frames_waiting += outlet->lanes[i]->convoy.packets;
     return true;
 }
 

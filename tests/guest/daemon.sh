@@ -159,7 +159,7 @@ DROPS_AT_SOURCE='[.drops | .malformed, .bad_offload, .link_local, .same_port, .n
 conserved() {
     local sent arrived
     sent=$(grown "$1" "$2" .counters.from_packets)
-    arrived=$(($(grown "$1" "$3" .counters.to_packets) + $(port_value "$3" .frames_waiting) +
+    arrived=$(($(grown "$1" "$3" '.counters | .to_packets + .to_merged') + $(port_value "$3" .frames_waiting) +
         $(grown "$1" "$3" ".dropped - ($DROPS_AT_SOURCE)") + $(grown "$1" "$2" "$DROPS_AT_SOURCE")))
     holds "$sent == $arrived"
 }

@@ -97,7 +97,7 @@ all_are_counted() {
     local ports
     guest_await 10 nothing_waits || return 1
     ports=$(convoy --json port list | jq -c --slurpfile before "$GUEST_WORK/snapshot.$1" '
-        def sums: [([.ports[].counters.from_packets] | add), ([.ports[].counters.to_packets] | add),
+        def sums: [([.ports[].counters.from_packets] | add), ([.ports[].counters | .to_packets + .to_merged] | add),
             ([.ports[].dropped] | add)];
         [sums, ($before[0] | sums)] | transpose | map(.[0] - .[1])')
     echo "    came in, went out, dropped: $ports"

@@ -11,7 +11,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/daemon.sh"
 test_begin linux.uml iperf3 busybox jq cc
 
-MODES=(off natural 'fixed:16,50us')
+MODES=(off natural 'fixed:16,50us' adaptive)
 
 boot_pair() { # WORKERS
     daemon_start <<END
@@ -117,7 +117,7 @@ check "switching modes keeps a stream going" switching_under moves vm1 10.0.0.2 
 check "of which everything is delivered or counted" conserved stream vm1 vm2
 end_pair
 test_pair 2
-test_mode natural
+test_mode adaptive
 check "switching modes loses, doubles, reorders nothing" \
     switching_under frames_arrive vm1 vm2 200000 60
 end_pair

@@ -295,7 +295,7 @@ unsigned sim_waiting(const struct sim *sim, unsigned id)
     for (unsigned w = 0; w < sim->worker_count; w++)
         for (unsigned q = 0; q < PORT_QUEUE_PAIRS_MAX; q++)
             if (sim->workers[w].outlets[id].lanes[q])
-                waiting += sim->workers[w].outlets[id].lanes[q]->convoy.count;
+                waiting += sim->workers[w].outlets[id].lanes[q]->convoy.packets;
     return waiting;
 }
 
