@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "exchange.h"
 #include "guest/vhost_user.h"
+#include "open_loop.h"
 #include "ping_pong.h"
 
 static const char usage[] =
@@ -52,12 +53,20 @@ static const char usage[] =
     "  --pause NS          pause before each frame of it, drawn from 0 to NS (default 0)\n"
     "  --arm-delay NS      from sending to asking for the answer's call, likewise\n"
     "  --bulk-every N,M    before every N rounds each end sends M frames at full load\n"
+    "  --arrivals SPEC     the first end sends at times of their own: poisson:RATE, "
+    "constant:RATE,\n"
+    "                      onoff:RATE,ON,OFF, trace:FILE[,SPEED]; delays are measured\n"
+    "  --then SPEC         other arrivals from half of the time on\n"
+    "  --seconds S         how long (default 2)\n"
+    "  --warm-up S         of that: not measured (default 0.2)\n"
     "  --time-limit S      seconds until the run counts as hung (default 120)\n";
 
 struct arguments {
     struct front_end_options front;
     struct exchange_options exchange;
     struct ping_pong_options ping_pong; /* rounds 0: no ping-pong */
+    const char *arrivals, *then;        /* what is measured at times of its own; NULL: nothing */
+    double seconds, warm_up_seconds;
     struct front_cut cut;
     bool loss_allowed;
     uint64_t time_limit_s;
@@ -94,6 +103,10 @@ enum option_key {
     OPT_PAUSE,
     OPT_ARM_DELAY,
     OPT_BULK_EVERY,
+    OPT_ARRIVALS,
+    OPT_THEN,
+    OPT_SECONDS,
+    OPT_WARM_UP,
     OPT_TIME_LIMIT,
 };
 
@@ -128,6 +141,10 @@ static const struct option options[] = {
     {"pause", required_argument, NULL, OPT_PAUSE},
     {"arm-delay", required_argument, NULL, OPT_ARM_DELAY},
     {"bulk-every", required_argument, NULL, OPT_BULK_EVERY},
+    {"arrivals", required_argument, NULL, OPT_ARRIVALS},
+    {"then", required_argument, NULL, OPT_THEN},
+    {"seconds", required_argument, NULL, OPT_SECONDS},
+    {"warm-up", required_argument, NULL, OPT_WARM_UP},
     {"time-limit", required_argument, NULL, OPT_TIME_LIMIT},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -149,6 +166,19 @@ static uint64_t number_of(const char *text, uint64_t max)
     if (errno || end == text || *end || value > max)
         fail("not a number in range", text);
     return value;
+}
+
+static double seconds_of(const char *text, double min)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end == text || *end || !(seconds >= min && seconds <= 86400)) {
+        fprintf(stderr, "convoy-traffic: \"%s\" is not a number of seconds from %g to 86400\n",
+                text, min);
+        exit(2);
+    }
+    return seconds;
 }
 
 static enum traffic_kind kind_of(const char *word)
@@ -206,6 +236,28 @@ static void set_bulk(struct ping_pong_options *ping_pong, char *text)
     ping_pong->bulk_frames = number_of(comma + 1, UINT64_MAX);
 }
 
+static void set_open_loop_option(struct arguments *a, int key, char *value)
+{
+    switch (key) {
+    case OPT_ARRIVALS:
+        a->arrivals = value;
+        a->exchange.verify = true;
+        break;
+    case OPT_THEN:
+        a->then = value;
+        break;
+    case OPT_SECONDS:
+        a->seconds = seconds_of(value, 0.01);
+        break;
+    case OPT_WARM_UP:
+        a->warm_up_seconds = seconds_of(value, 0);
+        break;
+    default:
+        fprintf(stderr, "%s", usage);
+        exit(2);
+    }
+}
+
 static void set_ping_pong_option(struct arguments *a, int key, char *value)
 {
     switch (key) {
@@ -223,8 +275,7 @@ static void set_ping_pong_option(struct arguments *a, int key, char *value)
         set_bulk(&a->ping_pong, value);
         break;
     default:
-        fprintf(stderr, "%s", usage);
-        exit(2);
+        set_open_loop_option(a, key, value);
     }
 }
 
@@ -371,18 +422,86 @@ static void report_ping_pong(const struct ping_pong_result *p)
            (double)histogram_quantile(&p->round_ns, 0.99) / 1e3, (double)p->round_ns.max / 1e3);
 }
 
+static void report_delay(const char *name, const struct histogram *delay_ns)
+{
+    printf(" %s_mean_us=%.2f %s_p50_us=%.2f %s_p99_us=%.2f %s_max_us=%.2f", name,
+           histogram_mean(delay_ns) / 1e3, name, (double)histogram_quantile(delay_ns, 0.5) / 1e3,
+           name, (double)histogram_quantile(delay_ns, 0.99) / 1e3, name,
+           (double)delay_ns->max / 1e3);
+}
+
+static void report_open_loop(const struct open_loop_result *o)
+{
+    double received = (double)o->received;
+
+    printf(" offered_pps=%.0f late=%llu late_max_us=%.1f calls=%llu packets_per_call=%.3f "
+           "packets_per_group=%.3f",
+           (double)o->sent * 1e9 / (double)CV_MAX(o->measured_ns, UINT64_C(1)),
+           (unsigned long long)o->late, (double)o->late_max_ns / 1e3, (unsigned long long)o->calls,
+           received / (double)CV_MAX(o->calls, UINT64_C(1)),
+           received / (double)CV_MAX(o->groups, UINT64_C(1)));
+    report_delay("delay", &o->visible_ns);
+    report_delay("call_delay", &o->told_ns);
+    if (o->step_ns)
+        printf(" step_ns=%llu", (unsigned long long)o->step_ns);
+}
+
 /* What each mode measured besides. */
 struct measured {
     struct ping_pong_result ping_pong;
+    struct open_loop_result open_loop;
 };
 
+/* Arrivals are read before anything is started, so that a wrong word sends nothing. */
+struct schedule {
+    struct arrivals first, then;
+};
+
+static void schedule_init(struct schedule *schedule, const struct arguments *a)
+{
+    struct error error;
+    uint64_t seed = a->exchange.seed;
+
+    if ((a->arrivals && arrivals_init(&schedule->first, a->arrivals, seed, &error) < 0) ||
+        (a->then && arrivals_init(&schedule->then, a->then, seed + 1, &error) < 0)) {
+        fprintf(stderr, "convoy-traffic: %s\n", error.text);
+        exit(2);
+    }
+    if (a->then && !a->arrivals)
+        fail("--then goes with --arrivals", a->then);
+    if (a->warm_up_seconds >= a->seconds) {
+        fprintf(stderr, "convoy-traffic: nothing is measured in %g s with a warm-up of %g s\n",
+                a->seconds, a->warm_up_seconds);
+        exit(2);
+    }
+}
+
+static bool run_open_loop(struct exchange *exchange, const struct arguments *a,
+                          struct schedule *schedule, uint64_t deadline_ns,
+                          struct open_loop_result *result)
+{
+    struct open_loop_options open_loop = {
+        .arrivals = &schedule->first,
+        .then = a->then ? &schedule->then : NULL,
+        .duration_ns = (uint64_t)(a->seconds * 1e9),
+        .warm_up_ns = (uint64_t)(a->warm_up_seconds * 1e9),
+        .frame_bytes = a->exchange.len_max,
+        .busy = a->exchange.busy,
+    };
+
+    return open_loop_run(exchange, &open_loop, deadline_ns, result);
+}
+
 /* Runs the traffic in the mode that was asked for; false: it did not end within its time. */
-static bool run_mode(struct exchange *exchange, const struct arguments *a, struct measured *m)
+static bool run_mode(struct exchange *exchange, const struct arguments *a,
+                     struct schedule *schedule, struct measured *m)
 {
     uint64_t deadline_ns = clock_now_ns() + a->time_limit_s * UINT64_C(1000000000);
 
     if (a->ping_pong.rounds > 0)
         return ping_pong_run(exchange, &a->ping_pong, deadline_ns, &m->ping_pong);
+    if (a->arrivals)
+        return run_open_loop(exchange, a, schedule, deadline_ns, &m->open_loop);
     return exchange_run(exchange, deadline_ns);
 }
 
@@ -401,24 +520,28 @@ static void report(const struct exchange *exchange, const struct arguments *a,
     report_exchange(exchange, r);
     if (a->ping_pong.rounds > 0)
         report_ping_pong(&m->ping_pong);
+    if (a->arrivals)
+        report_open_loop(&m->open_loop);
     printf("\n");
 }
 
 static int run(const struct arguments *a, const char *const *sockets, unsigned count)
 {
     static struct measured measured;
+    static struct schedule schedule;
     struct exchange exchange;
     struct exchange_result result;
     struct error error;
     bool finished;
 
+    schedule_init(&schedule, a);
     if (exchange_open(&exchange, sockets, count, &a->front, &a->exchange, &error) < 0)
         fail("cannot start", error.text);
     for (unsigned i = 0; i < count; i++) {
         for (unsigned pair = 0; pair < exchange.ends[i].fe.ring_count / 2; pair++)
             front_end_transmitq(&exchange.ends[i].fe, pair)->cut = a->cut;
     }
-    finished = run_mode(&exchange, a, &measured);
+    finished = run_mode(&exchange, a, &schedule, &measured);
     if (!finished)
         exchange.finished_ns = clock_now_ns();
     exchange_get_result(&exchange, &result);
@@ -426,6 +549,8 @@ static int run(const struct arguments *a, const char *const *sockets, unsigned c
     finished &= exchange.missed_calls == 0 && measured.ping_pong.stalls == 0 &&
                 measured.ping_pong.bulk_failed == 0;
     exchange_close(&exchange);
+    arrivals_uninit(&schedule.first);
+    arrivals_uninit(&schedule.then);
     return finished && exchange_result_is_good(&result, a->loss_allowed) ? 0 : 1;
 }
 
@@ -439,6 +564,8 @@ int main(int argc, char **argv)
                      .window = 128,
                      .frames = 1000000,
                      .seed = 1},
+        .seconds = 2,
+        .warm_up_seconds = 0.2,
         .time_limit_s = 120,
     };
     int key, count;

@@ -289,7 +289,7 @@ static bool send_one(struct exchange *exchange, struct exchange_end *end, struct
     return false;
 }
 
-bool exchange_send_one(struct exchange *exchange, unsigned index, size_t len)
+bool exchange_offer_one(struct exchange *exchange, unsigned index, size_t len)
 {
     struct exchange_end *end = &exchange->ends[index];
     struct front_ring *ring = front_end_transmitq(&end->fe, 0);
@@ -306,7 +306,6 @@ bool exchange_send_one(struct exchange *exchange, unsigned index, size_t len)
         return false;
     }
     end->sent++;
-    front_ring_publish(ring);
     return true;
 }
 
@@ -344,8 +343,8 @@ static bool send_burst(struct exchange *exchange, unsigned index)
 
 /* A frame at an end. What others send, or what is flooded before the switch has learnt, is not
  * judged. */
-static void see_frame(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame,
-                      size_t len)
+void exchange_judge(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame,
+                    size_t len)
 {
     struct exchange_end *end = context;
     struct traffic_counts *counts = &end->checker.counts;
@@ -381,7 +380,7 @@ unsigned exchange_receive(struct exchange *exchange, unsigned index, unsigned ma
     unsigned got = 0;
 
     for (unsigned i = 0; i < end->fe.ring_count && got < max; i += 2)
-        got += front_ring_receive(&end->fe.rings[i], max - got, see_frame, end);
+        got += front_ring_receive(&end->fe.rings[i], max - got, exchange_judge, end);
     end->received = end->checker.counts.frames;
     end->received_bytes = end->checker.counts.bytes;
     return got;

@@ -86,8 +86,11 @@ int exchange_open(struct exchange *exchange, const char *const *sockets, unsigne
                   struct error *error) CV_MUST_CHECK;
 void exchange_close(struct exchange *exchange);
 
-/* Offers and publishes one numbered frame of `len` bytes at an end; false: the ring is full. */
-bool exchange_send_one(struct exchange *exchange, unsigned index, size_t len);
+/* Offers one numbered frame of `len` bytes at an end, not published; false: the ring is full. */
+bool exchange_offer_one(struct exchange *exchange, unsigned index, size_t len);
+/* Judges one frame; `context` is the end that received it. */
+void exchange_judge(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame,
+                    size_t len);
 /* Takes and judges up to `max` frames at an end; returns how many. */
 unsigned exchange_receive(struct exchange *exchange, unsigned index, unsigned max);
 

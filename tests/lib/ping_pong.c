@@ -178,7 +178,10 @@ static bool await_frame(struct ping_pong *game, unsigned end)
 static bool serve(struct ping_pong *game, unsigned end)
 {
     front_ring_reclaim(transmitq(game, end));
-    return exchange_send_one(game->exchange, end, game->options->frame_bytes);
+    if (!exchange_offer_one(game->exchange, end, game->options->frame_bytes))
+        return false;
+    front_ring_publish(transmitq(game, end));
+    return true;
 }
 
 /* There and back. */
