@@ -413,12 +413,14 @@ static void report_exchange(const struct exchange *exchange, const struct exchan
 
 static void report_ping_pong(const struct ping_pong_result *p)
 {
-    printf(" rounds=%llu sleeps=%llu stalls=%llu lost_calls=%llu lost_kicks=%llu lost_frames=%llu "
+    printf(" rounds=%llu sleeps=%llu starved=%llu stalls=%llu lost_calls=%llu lost_kicks=%llu "
+           "lost_frames=%llu "
            "bulk_failed=%llu round_p50_us=%.1f round_p99_us=%.1f round_max_us=%.1f",
            (unsigned long long)p->rounds, (unsigned long long)p->sleeps,
-           (unsigned long long)p->stalls, (unsigned long long)p->lost_calls,
-           (unsigned long long)p->lost_kicks, (unsigned long long)p->lost_frames,
-           (unsigned long long)p->bulk_failed, (double)histogram_quantile(&p->round_ns, 0.5) / 1e3,
+           (unsigned long long)p->starved, (unsigned long long)p->stalls,
+           (unsigned long long)p->lost_calls, (unsigned long long)p->lost_kicks,
+           (unsigned long long)p->lost_frames, (unsigned long long)p->bulk_failed,
+           (double)histogram_quantile(&p->round_ns, 0.5) / 1e3,
            (double)histogram_quantile(&p->round_ns, 0.99) / 1e3, (double)p->round_ns.max / 1e3);
 }
 
@@ -514,7 +516,7 @@ static void report(const struct exchange *exchange, const struct arguments *a,
     if (r->first_wrong[0])
         printf("first thing wrong: %s\n", r->first_wrong);
     if (m->ping_pong.first_stall[0])
-        printf("first stall: %s\n", m->ping_pong.first_stall);
+        printf("first wait over 100 ms: %s\n", m->ping_pong.first_stall);
     if (!finished)
         printf("the run did not end within its time limit\n");
     report_exchange(exchange, r);

@@ -2,10 +2,14 @@
 
 #include <dirent.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
+
+#define NS_PER_MS  UINT64_C(1000000)
+#define STARVED_NS (20 * NS_PER_MS) /* for so long a thread that can run is given a processor */
 
 enum {
     STALL_MS = 100,    /* a wait that is longer is a stall ... */
@@ -53,8 +57,8 @@ static bool arrived(struct ping_pong *game, unsigned end)
     return exchange_receive(game->exchange, end, 1) > 0;
 }
 
-/* First line of a file of /proc, or nothing. */
-static void read_word(const char *path, char *text, size_t bytes)
+/* First line of a file, or nothing. */
+static void read_line(const char *path, char *text, size_t bytes)
 {
     FILE *file = fopen(path, "r");
 
@@ -65,15 +69,24 @@ static void read_word(const char *path, char *text, size_t bytes)
     text[strcspn(text, "\n")] = '\0';
 }
 
+static void thread_file(pid_t pid, const char *thread, const char *file, char *text, size_t bytes)
+{
+    char path[300];
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%s/%s", (int)pid, thread, file);
+    read_line(path, text, bytes);
+}
+
 /*
- * What the switch's threads do, which tells a lost wake-up (all of them asleep) from a machine that
- * gives one no processor (R, runnable). Appended to the text.
+ * The switch's threads: what they do, appended to `text` as "NAME STATE", and for how long all of
+ * them together have been ready to run and were given no processor (proc(5), schedstat).
  */
-static void describe_threads(const struct front_end *fe, char *text, size_t bytes)
+static uint64_t look_at_threads(const struct front_end *fe, char *text, size_t bytes)
 {
     struct ucred peer = {.pid = 0};
     socklen_t len = sizeof(peer);
-    char path[300], name[32], stat[512];
+    uint64_t starved_ns = 0;
+    char path[64];
     struct dirent *entry;
     DIR *threads;
 
@@ -81,19 +94,22 @@ static void describe_threads(const struct front_end *fe, char *text, size_t byte
     snprintf(path, sizeof(path), "/proc/%d/task", (int)peer.pid);
     threads = opendir(path);
     while (threads && (entry = readdir(threads))) {
+        char name[32], stat[512], schedstat[128];
         size_t used = strlen(text);
         const char *state;
 
-        snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", (int)peer.pid, entry->d_name);
-        read_word(path, name, sizeof(name));
-        snprintf(path, sizeof(path), "/proc/%d/task/%s/stat", (int)peer.pid, entry->d_name);
-        read_word(path, stat, sizeof(stat));
+        thread_file(peer.pid, entry->d_name, "comm", name, sizeof(name));
+        thread_file(peer.pid, entry->d_name, "stat", stat, sizeof(stat));
+        thread_file(peer.pid, entry->d_name, "schedstat", schedstat, sizeof(schedstat));
         state = strrchr(stat, ')');
         if (state && strlen(state) > 2)
             snprintf(text + used, bytes - used, " %s %c", name, state[2]);
+        if (strchr(schedstat, ' '))
+            starved_ns += strtoull(strchr(schedstat, ' '), NULL, 10);
     }
     if (threads)
         closedir(threads);
+    return starved_ns;
 }
 
 static void describe(struct ping_pong *game, unsigned end)
@@ -109,8 +125,8 @@ static void describe(struct ping_pong *game, unsigned end)
              "round %llu: end %u waits. Its receiveq: %s. The sender's transmitq: %s. Threads of "
              "the switch:",
              (unsigned long long)result->rounds, end, rings[0], rings[1]);
-    describe_threads(&game->exchange->ends[end].fe, result->first_stall,
-                     sizeof(result->first_stall));
+    (void)look_at_threads(&game->exchange->ends[end].fe, result->first_stall,
+                          sizeof(result->first_stall));
 }
 
 /* Sleeps until the call, at most `timeout_ms`; false when none came. */
@@ -123,35 +139,44 @@ static bool await_call(struct front_ring *ring, int timeout_ms)
     return called;
 }
 
-/* Looks for PATIENCE_MS whether the frame comes, called for or not. */
-static bool arrives(struct ping_pong *game, unsigned end)
+/* What a stall hangs on; the call has been asked for. True: nothing was lost, it only came late. */
+static bool came_late(struct ping_pong *game, unsigned end)
 {
-    for (unsigned i = 0; i < PATIENCE_MS; i++) {
-        if (arrived(game, end))
-            return true;
-        poll(NULL, 0, 1);
+    struct front_ring *ring = receiveq(game, end);
+
+    if (await_call(ring, PATIENCE_MS))
+        return true;
+    if (front_ring_has_used(ring)) {
+        game->result->lost_calls++;
+        return false;
     }
+    front_ring_kick(transmitq(game, end ^ 1));
+    if (await_call(ring, PATIENCE_MS))
+        game->result->lost_kicks++;
+    else
+        game->result->lost_frames++;
     return false;
 }
 
-/* Nothing for STALL_MS. True when the frame is there in the end. */
-static bool find_out(struct ping_pong *game, unsigned end)
+/* Nothing came in a wait that began at `from_ns`. True when the frame is there in the end. */
+static bool stalled(struct ping_pong *game, unsigned end, uint64_t from_ns)
 {
-    game->result->stalls++;
+    const struct front_end *fe = &game->exchange->ends[end].fe;
+    uint64_t waited_ns = clock_now_ns() - from_ns, starved_ns;
+    char ignored[512] = "";
+    bool was_late;
+
+    starved_ns = look_at_threads(fe, ignored, sizeof(ignored));
     describe(game, end);
-    if (front_ring_has_used(receiveq(game, end))) {
-        game->result->lost_calls++;
-        return arrived(game, end);
-    }
-    if (arrives(game, end))
-        return true;
-    front_ring_kick(transmitq(game, end ^ 1));
-    if (arrives(game, end)) {
-        game->result->lost_kicks++;
-        return true;
-    }
-    game->result->lost_frames++;
-    return false;
+    was_late = came_late(game, end);
+    starved_ns = look_at_threads(fe, ignored, sizeof(ignored)) - starved_ns;
+    /* Who was not woken in time himself has kept nobody waiting; and the others fared alike. */
+    if (was_late && (starved_ns > STARVED_NS || waited_ns > STALL_MS * NS_PER_MS + STARVED_NS))
+        game->result->starved++;
+    else
+        game->result->stalls++;
+    front_ring_calls_disable(receiveq(game, end));
+    return arrived(game, end);
 }
 
 /* Waits as a driver does: look, ask for a call, look again, sleep. */
@@ -162,14 +187,15 @@ static bool await_frame(struct ping_pong *game, unsigned end)
     spin(draw(game, game->options->arm_ns_max));
     for (;;) {
         bool ready = front_ring_calls_enable(ring, 0), called = true;
+        uint64_t from_ns = clock_now_ns();
 
         if (!ready) {
             game->result->sleeps++;
             called = await_call(ring, STALL_MS);
         }
-        front_ring_calls_disable(ring);
         if (!called)
-            return find_out(game, end);
+            return stalled(game, end, from_ns);
+        front_ring_calls_disable(ring);
         if (arrived(game, end))
             return true;
     }

@@ -10,7 +10,8 @@
  *
  * A wait of more than 100 ms is a stall. What it hangs on is then found out: elements are used and
  * nobody called (a lost call); or they arrive after a kick that was not asked for (a lost kick); or
- * never (a lost frame).
+ * never (a lost frame). On a machine that is short of processors a thread that has been woken may
+ * have to wait as long; where it is known that it did, the wait counts as starved, not as a stall.
  */
 #ifndef CONVOY_TESTS_LIB_PING_PONG_H
 #define CONVOY_TESTS_LIB_PING_PONG_H
@@ -31,13 +32,14 @@ struct ping_pong_options {
 struct ping_pong_result {
     uint64_t rounds;      /* that were completed */
     uint64_t sleeps;      /* waits in which the thread slept */
-    uint64_t stalls;      /* waits over 100 ms: those below, and what came late by itself */
+    uint64_t starved;     /* waits over 100 ms in which a thread was ready and had no processor */
+    uint64_t stalls;      /* others: those below, and what came late by itself */
     uint64_t lost_calls;  /* used, and no call came */
     uint64_t lost_kicks;  /* came only after another kick */
     uint64_t lost_frames; /* never came */
     uint64_t bulk_failed; /* bulk transfers that did not come to an end */
     struct histogram round_ns;
-    char first_stall[1200]; /* rings of both ends and threads of the switch then; "" */
+    char first_stall[1200]; /* rings and threads of the switch at the first such wait; "" */
 };
 
 /*
