@@ -4,6 +4,9 @@
 
 #include "cli.h"
 #include "client.h"
+#include "explain.h"
+#include "human.h"
+#include "members.h"
 #include "show.h"
 #include "vmm.h"
 
@@ -17,20 +20,13 @@ static enum cli_exit call_and_show(const struct cli_options *options, const char
     if (code != CLI_EXIT_OK)
         return code;
     if (options->json) {
-        (void)json_dumpf(result, stdout, JSON_INDENT(2));
+        (void)json_dumpf(result, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
         putchar('\n');
     } else {
         show(result);
     }
     json_decref(result);
     return code;
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text ? text : "?";
 }
 
 /* Adds KEY=VALUE to the parameters. */
@@ -111,15 +107,15 @@ static enum cli_exit run_port_show(const struct cli_options *options, char **arg
 static void show_added(const json_t *port)
 {
     const json_t *config = json_object_get(port, "config");
-    const char *name = text_of(port, "name");
+    const char *name = member_text(port, "name");
 
-    if (strcmp(text_of(config, "type"), "tap") == 0) {
-        printf("port %s added: interface %s\n", name, text_of(config, "interface"));
+    if (member_is(config, "type", "tap")) {
+        printf("port %s added: interface %s\n", name, member_text(config, "interface"));
         return;
     }
     printf("port %s added: %s %s\n", name,
-           strcmp(text_of(config, "mode"), "client") == 0 ? "connects to" : "listens on",
-           text_of(config, "socket"));
+           member_is(config, "mode", "client") ? "connects to" : "listens on",
+           member_text(config, "socket"));
     printf("What its VMM needs: convoy port show %s --print %s\n", name,
            "qemu|libvirt|uml|cloud-hypervisor");
 }
@@ -146,7 +142,7 @@ static enum cli_exit run_port_add(const struct cli_options *options, char **args
 
 static void show_removed(const json_t *result)
 {
-    printf("port %s removed\n", text_of(result, "name"));
+    printf("port %s removed\n", member_text(result, "name"));
 }
 
 static enum cli_exit run_port_remove(const struct cli_options *options, char **args,
@@ -158,10 +154,18 @@ static enum cli_exit run_port_remove(const struct cli_options *options, char **a
     return params ? call_and_show(options, "port.remove", params, show_removed) : code;
 }
 
+/* What is in force now, and what is kept for later. */
 static void show_set(const json_t *port)
 {
-    printf("port %s: hold %s\n", text_of(port, "name"),
-           text_of(json_object_get(port, "config"), "hold"));
+    const json_t *config = json_object_get(port, "config");
+    char weight[HUMAN_BYTES_MAX];
+    bool is_adaptive = member_is(config, "hold", "adaptive");
+
+    printf("port %s: hold %s, merge %s\n", member_text(port, "name"), member_text(config, "hold"),
+           member_is_true(config, "merge") ? "on" : "off");
+    printf("delay-budget %s, delay-weight %s%s\n", member_text(config, "delay-budget"),
+           human_plain(member_number_or_0(config, "delay-weight"), weight),
+           is_adaptive ? "" : " (kept: they count with hold=adaptive only)");
 }
 
 static enum cli_exit run_port_set(const struct cli_options *options, char **args,
@@ -171,6 +175,14 @@ static enum cli_exit run_port_set(const struct cli_options *options, char **args
     json_t *params = port_params(args, arg_count, &code);
 
     return params ? call_and_show(options, "port.set", params, show_set) : code;
+}
+
+static enum cli_exit run_explain(const struct cli_options *options, char **args, unsigned arg_count)
+{
+    enum cli_exit code;
+    json_t *params = port_params(args, arg_count, &code);
+
+    return params ? call_and_show(options, "port.show", params, show_explanation) : code;
 }
 
 static enum cli_exit run_mac_list(const struct cli_options *options, char **args,
@@ -183,7 +195,7 @@ static enum cli_exit run_mac_list(const struct cli_options *options, char **args
 
 static void show_mac_added(const json_t *result)
 {
-    printf("%s is bound to port %s\n", text_of(result, "mac"), text_of(result, "port"));
+    printf("%s is bound to port %s\n", member_text(result, "mac"), member_text(result, "port"));
 }
 
 static enum cli_exit run_mac_add(const struct cli_options *options, char **args, unsigned arg_count)
@@ -195,7 +207,7 @@ static enum cli_exit run_mac_add(const struct cli_options *options, char **args,
 
 static void show_mac_removed(const json_t *result)
 {
-    printf("%s is not bound any more\n", text_of(result, "mac"));
+    printf("%s is not bound any more\n", member_text(result, "mac"));
 }
 
 static enum cli_exit run_mac_remove(const struct cli_options *options, char **args,
@@ -214,7 +226,9 @@ const struct cli_command cli_commands[] = {
     {"port", "show", "NAME", 1, 1, true, "everything about a port", run_port_show},
     {"port", "add", "NAME [KEY=VALUE]...", 1, KEYS_MAX, true, "add a port", run_port_add},
     {"port", "remove", "NAME", 1, 1, false, "remove a port", run_port_remove},
-    {"port", "set", "NAME hold=HOLD", 2, 2, false, "change when its convoys depart", run_port_set},
+    {"port", "set", "NAME KEY=VALUE...", 2, KEYS_MAX, false,
+     "change hold, delay-budget, delay-weight, merge", run_port_set},
+    {"explain", NULL, "NAME", 1, 1, false, "why a port behaves as it does now", run_explain},
     {"mac", "list", "[PORT]", 0, 1, false, "the bridge's table of addresses", run_mac_list},
     {"mac", "add", "MAC PORT", 2, 2, false, "bind an address to a port", run_mac_add},
     {"mac", "remove", "MAC", 1, 1, false, "undo that", run_mac_remove},

@@ -70,6 +70,44 @@ const char *human_duration(double seconds, char text[static HUMAN_BYTES_MAX])
     return text;
 }
 
+const char *human_time(double seconds, char text[static HUMAN_BYTES_MAX])
+{
+    static const char *const units[] = {" ns", " us", " ms", " s"};
+
+    if (seconds <= 0)
+        (void)snprintf(text, HUMAN_BYTES_MAX, "0 us");
+    else
+        scale(seconds * 1e9, 1000, units, CV_COUNT_OF(units), text);
+    return text;
+}
+
+const char *human_number(double number, char text[static HUMAN_BYTES_MAX])
+{
+    static const char *const units[] = {"", " k", " M", " G", " T", " P", " E"};
+
+    if (number <= 0)
+        (void)snprintf(text, HUMAN_BYTES_MAX, "0");
+    else
+        scale(number, 1000, units, CV_COUNT_OF(units), text);
+    return text;
+}
+
+const char *human_plain(double number, char text[static HUMAN_BYTES_MAX])
+{
+    (void)snprintf(text, HUMAN_BYTES_MAX, "%.12g", number);
+    return text;
+}
+
+const char *human_percent(double share, char text[static HUMAN_BYTES_MAX])
+{
+    if (share > 0 && share < 0.001)
+        (void)snprintf(text, HUMAN_BYTES_MAX, "under 0.1 %%");
+    else
+        (void)snprintf(text, HUMAN_BYTES_MAX, "%.*f %%", share <= 0 || share >= 0.0995 ? 0 : 1,
+                       CV_MAX(share, 0.0) * 100);
+    return text;
+}
+
 const char *human_ratio(double ratio, bool is_known, char text[static HUMAN_BYTES_MAX])
 {
     int digits = ratio >= 100 ? 0 : ratio >= 10 ? 1 : ratio >= 0.1 || ratio == 0 ? 2 : 4;

@@ -5,45 +5,34 @@
 #include <string.h>
 
 #include "human.h"
+#include "members.h"
 #include "metrics/drops.h"
+#include "show_convoys.h"
 #include "table.h"
 
 enum { LABEL_WIDTH = 14, FEATURES_MAX = 64 };
 
-/* --- reading results: what is missing counts as 0 or "-", so that versions may differ --- */
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-
-    return text ? text : "-";
-}
-
-static uint64_t count_of(const json_t *object, const char *name)
-{
-    return (uint64_t)json_integer_value(json_object_get(object, name));
-}
-
 static const char *ratio_of(const json_t *object, const char *name,
                             char text[static HUMAN_BYTES_MAX])
 {
-    const json_t *value = json_object_get(object, name);
+    double ratio;
+    bool is_known = member_number(object, name, &ratio);
 
-    return human_ratio(json_number_value(value), json_is_number(value), text);
+    return human_ratio(ratio, is_known, text);
 }
 
 static void add_count(struct table *table, const json_t *counters, const char *name)
 {
     char text[HUMAN_BYTES_MAX];
 
-    table_add(table, human_count(count_of(counters, name), text));
+    table_add(table, human_count(member_count(counters, name), text));
 }
 
 static void add_bytes(struct table *table, const json_t *counters, const char *name)
 {
     char text[HUMAN_BYTES_MAX];
 
-    table_add(table, human_bytes(count_of(counters, name), text));
+    table_add(table, human_bytes(member_count(counters, name), text));
 }
 
 static void add_ratio(struct table *table, const json_t *derived, const char *name)
@@ -60,13 +49,13 @@ static void print_fact(const char *label, const char *text)
 
 /* --- drops --- */
 
-/* The sentence for a reason; "" for one that this version does not know. */
+/* The sentence for a reason. */
 static const char *drop_sentence(const char *name)
 {
     for (int r = DROP_NONE + 1; r < DROP_REASON_COUNT; r++)
         if (strcmp(drop_reason_name((enum drop_reason)r), name) == 0)
             return drop_reason_text((enum drop_reason)r);
-    return "";
+    return "(a reason that this version does not know)";
 }
 
 static void show_drops(const json_t *drops)
@@ -108,10 +97,10 @@ static void show_workers(const json_t *workers)
     {
         const json_t *cpu = json_object_get(worker, "cpu");
 
-        table_add(table, human_count(count_of(worker, "index"), text));
+        table_add(table, human_count(member_count(worker, "index"), text));
         table_add(table, json_is_integer(cpu) ? human_count((uint64_t)json_integer_value(cpu), text)
                                               : "any");
-        table_add(table, human_duration((double)count_of(worker, "cpu_time_ns") / 1e9, text));
+        table_add(table, human_duration((double)member_count(worker, "cpu_time_ns") / 1e9, text));
         add_count(table, worker, "rounds");
         add_count(table, worker, "sleeps");
     }
@@ -168,7 +157,7 @@ static void show_extra_work(const json_t *counters)
     bool any = false;
 
     for (size_t i = 0; i < CV_COUNT_OF(extras); i++) {
-        uint64_t count = count_of(counters, extras[i].name);
+        uint64_t count = member_count(counters, extras[i].name);
 
         if (count == 0)
             continue;
@@ -185,20 +174,22 @@ void show_status(const json_t *status)
     char line[160], a[HUMAN_BYTES_MAX], b[HUMAN_BYTES_MAX];
     const char *config = json_string_value(json_object_get(status, "config"));
 
-    printf("convoyd %s, pid %u, up %s\n", text_of(status, "version"),
-           (unsigned)count_of(status, "pid"),
+    printf("convoyd %s, pid %u, up %s\n", member_text(status, "version"),
+           (unsigned)member_count(status, "pid"),
            human_duration(json_number_value(json_object_get(status, "uptime_s")), a));
     print_fact("configuration", config ? config : "none");
-    print_fact("control socket", text_of(status, "control_socket"));
+    print_fact("control socket", member_text(status, "control_socket"));
     (void)snprintf(line, sizeof(line), "%u of at most %u: %u running, %u connected, %u waiting",
-                   (unsigned)count_of(ports, "count"), (unsigned)count_of(ports, "limit"),
-                   (unsigned)count_of(ports, "running"), (unsigned)count_of(ports, "connected"),
-                   (unsigned)count_of(ports, "waiting"));
+                   (unsigned)member_count(ports, "count"), (unsigned)member_count(ports, "limit"),
+                   (unsigned)member_count(ports, "running"),
+                   (unsigned)member_count(ports, "connected"),
+                   (unsigned)member_count(ports, "waiting"));
     print_fact("ports", line);
     (void)snprintf(line, sizeof(line), "%s in the table; %s learnt, %u moved, %u evicted",
-                   human_count(count_of(bridge, "entries"), a),
-                   human_count(count_of(bridge, "learnt"), b), (unsigned)count_of(bridge, "moved"),
-                   (unsigned)count_of(bridge, "evicted"));
+                   human_count(member_count(bridge, "entries"), a),
+                   human_count(member_count(bridge, "learnt"), b),
+                   (unsigned)member_count(bridge, "moved"),
+                   (unsigned)member_count(bridge, "evicted"));
     print_fact("addresses", line);
     show_workers(json_object_get(status, "workers"));
     show_flow(totals);
@@ -210,9 +201,9 @@ void show_status(const json_t *status)
 
 static const char *address_of(const json_t *config, char *buffer, size_t buffer_bytes)
 {
-    if (strcmp(text_of(config, "type"), "tap") != 0)
-        return text_of(config, "mac");
-    (void)snprintf(buffer, buffer_bytes, "tap %s", text_of(config, "interface"));
+    if (!member_is(config, "type", "tap"))
+        return member_text(config, "mac");
+    (void)snprintf(buffer, buffer_bytes, "tap %s", member_text(config, "interface"));
     return buffer;
 }
 
@@ -235,8 +226,8 @@ void show_port_list(const json_t *result)
     {
         const json_t *counters = json_object_get(port, "counters");
 
-        table_add(table, text_of(port, "name"));
-        table_add(table, text_of(port, "state"));
+        table_add(table, member_text(port, "name"));
+        table_add(table, member_text(port, "state"));
         table_add(table, address_of(json_object_get(port, "config"), buffer, sizeof(buffer)));
         add_count(table, counters, "from_packets");
         add_count(table, counters, "to_packets");
@@ -254,20 +245,20 @@ static void show_vhost_user(const json_t *port, const json_t *config)
     char line[160], text[HUMAN_BYTES_MAX];
     size_t i, count = 0;
 
-    print_fact("socket", text_of(config, "socket"));
-    print_fact("mode", strcmp(text_of(config, "mode"), "client") == 0
+    print_fact("socket", member_text(config, "socket"));
+    print_fact("mode", member_is(config, "mode", "client")
                            ? "client: convoyd connects, the VMM listens"
                            : "server: convoyd listens, the VMM connects");
-    print_fact("MAC", text_of(config, "mac"));
+    print_fact("MAC", member_text(config, "mac"));
     (void)snprintf(line, sizeof(line), "%u of %u pairs running",
-                   (unsigned)count_of(port, "queues_running"),
-                   (unsigned)count_of(config, "queues"));
+                   (unsigned)member_count(port, "queues_running"),
+                   (unsigned)member_count(config, "queues"));
     print_fact("queues", line);
     (void)snprintf(line, sizeof(line), "offloads %s, mergeable buffers %s",
-                   json_is_true(json_object_get(config, "offloads")) ? "on" : "off",
-                   json_is_true(json_object_get(config, "mergeable")) ? "on" : "off");
+                   member_is_true(config, "offloads") ? "on" : "off",
+                   member_is_true(config, "mergeable") ? "on" : "off");
     print_fact("offered", line);
-    print_fact("guest memory", human_memory(count_of(port, "guest_memory_bytes"), text));
+    print_fact("guest memory", human_memory(member_count(port, "guest_memory_bytes"), text));
     json_array_foreach(features, i, feature)
     {
         if (count < FEATURES_MAX && json_is_string(feature))
@@ -281,8 +272,24 @@ static void show_vhost_user(const json_t *port, const json_t *config)
 
 static void show_tap(const json_t *config)
 {
-    print_fact("interface", text_of(config, "interface"));
-    print_fact("bridge", text_of(config, "bridge"));
+    print_fact("interface", member_text(config, "interface"));
+    print_fact("bridge", member_text(config, "bridge"));
+}
+
+static void show_hold(const json_t *config)
+{
+    char line[160], weight[HUMAN_BYTES_MAX];
+
+    /* Without the model its two knobs turn nothing. */
+    if (member_is(config, "hold", "adaptive")) {
+        (void)snprintf(line, sizeof(line), "adaptive; delay budget %s, delay weight %s",
+                       member_text(config, "delay-budget"),
+                       human_plain(member_number_or_0(config, "delay-weight"), weight));
+        print_fact("hold", line);
+    } else {
+        print_fact("hold", member_text(config, "hold"));
+    }
+    print_fact("merge", member_is_true(config, "merge") ? "on" : "off");
 }
 
 void show_port(const json_t *port)
@@ -292,20 +299,23 @@ void show_port(const json_t *port)
     const char *fault = json_string_value(json_object_get(port, "last_fault"));
     char line[160];
 
-    printf("%s: %s, %s\n", text_of(port, "name"), text_of(config, "type"), text_of(port, "state"));
-    if (strcmp(text_of(config, "type"), "tap") == 0)
+    printf("%s: %s, %s\n", member_text(port, "name"), member_text(config, "type"),
+           member_text(port, "state"));
+    if (member_is(config, "type", "tap"))
         show_tap(config);
     else
         show_vhost_user(port, config);
-    (void)snprintf(line, sizeof(line), "%u", (unsigned)count_of(config, "mtu"));
+    (void)snprintf(line, sizeof(line), "%u", (unsigned)member_count(config, "mtu"));
     print_fact("MTU", line);
-    print_fact("hold", text_of(config, "hold"));
+    show_hold(config);
     (void)snprintf(line, sizeof(line), "%u frames; when full: %s",
-                   (unsigned)count_of(port, "frames_waiting"), text_of(config, "when-full"));
+                   (unsigned)member_count(port, "frames_waiting"),
+                   member_text(config, "when-full"));
     print_fact("waiting", line);
     if (fault)
         print_fact("last fault", fault);
     show_flow(port);
+    show_convoys(port);
     show_extra_work(counters);
     show_drops(json_object_get(port, "drops"));
 }
@@ -315,9 +325,9 @@ void show_port(const json_t *port)
 static int compare_entries(const void *a, const void *b)
 {
     const json_t *const *first = a, *const *second = b;
-    int order = strcmp(text_of(*first, "port"), text_of(*second, "port"));
+    int order = strcmp(member_text(*first, "port"), member_text(*second, "port"));
 
-    return order ? order : strcmp(text_of(*first, "mac"), text_of(*second, "mac"));
+    return order ? order : strcmp(member_text(*first, "mac"), member_text(*second, "mac"));
 }
 
 /* The entries by port and address, for free(); NULL when there are none. */
@@ -346,15 +356,15 @@ void show_mac_list(const json_t *result)
     for (size_t i = 0; sorted && i < json_array_size(entries); i++) {
         const json_t *age = json_object_get(sorted[i], "age_s");
 
-        table_add(table, text_of(sorted[i], "mac"));
-        table_add(table, text_of(sorted[i], "port"));
+        table_add(table, member_text(sorted[i], "mac"));
+        table_add(table, member_text(sorted[i], "port"));
         table_add(table,
                   json_is_number(age) ? human_duration(json_number_value(age), text) : "static");
     }
     table_print(table, 0);
     table_free(table);
     free(sorted);
-    if (count_of(result, "total") > json_array_size(entries))
+    if (member_count(result, "total") > json_array_size(entries))
         printf("... %s addresses in all; name a port to see its own\n",
-               human_count(count_of(result, "total"), text));
+               human_count(member_count(result, "total"), text));
 }

@@ -4,7 +4,7 @@
 
 #include "base/compiler.h"
 
-enum { TABLE_COLUMNS_MAX = 8, TABLE_LINE_COLUMNS = 100 };
+enum { TABLE_COLUMNS_MAX = 10, TABLE_LINE_COLUMNS = 100 };
 
 struct table_column {
     const char *heading; /* "" for a table without headings; NULL ends the columns */

@@ -31,7 +31,7 @@ narrow='
 switch  port   port/port.h
 switch  guest  none
 cli     base   base/compiler.h base/nearest.h
-cli     metrics metrics/drops.h
+cli     metrics metrics/drops.h metrics/merge_refusals.h
 cli     control control/version.h
 '
 

@@ -140,9 +140,27 @@ ask 2 "expected KEY=VALUE" port add vm2 queues
 ask 2 "given twice" port add vm2 mtu=1500 mtu=9000
 ask 2 "not a number from 1 to 8" port add vm2 queues=9
 ask 1 'did you mean "vm1"?' port show vm2
-ask 0 "hold fixed:32,50us" port set vm1 hold=fixed:32,50us
+ask 0 "adaptive; delay budget 50us, delay weight 0.1" port show vm1
+ask 0 "hold fixed:32,50us, merge on" port set vm1 hold=fixed:32,50us
+ask 0 "kept: they count with hold=adaptive only" port set vm1 delay-budget=20us delay-weight=0.25
+ask 0 "delay-budget 20us, delay-weight 0.25" port set vm1 hold=fixed:32,50us merge=off
+ask 2 "delay-budget: \"1s\" is not a time from 1us to 100ms" port set vm1 hold=off delay-budget=1s
+ask 2 "delay-weight: \"0\" is not a number from 0.001 to 1000" port set vm1 delay-weight=0
+ask 2 "hold: \"quick\" is not adaptive, natural, off, or fixed:PACKETS,TIME" port set vm1 hold=quick
+ask 2 "mtu: cannot be changed while the port exists" port set vm1 mtu=9000
+ask 2 "too few words" port set vm1
+ask 1 'did you mean "vm1"?' port set vm2 merge=on
 ask 2 'did you mean "hold"?' port set vm1 hodl=off
 ask 0 '"hold": "fixed:32,50us"' --json port show vm1
+ask 0 '"delay-weight": 0.25,' --json port show vm1
+ask 0 '"p99_9": null' --json port show vm1
+ask 0 "No guest is plugged into vm1" explain vm1
+ask 1 'did you mean "vm1"?' explain vm2
+ask 2 "too few words" explain
+ask 2 'did you mean "explain"?' explian vm1
+ask 0 "hold adaptive, merge on" port set vm1 hold=adaptive merge=on
+ask 0 "adaptive; delay budget 20us, delay weight 0.25" port show vm1
+ask 0 "convoys to the port:" port show vm1
 ask 1 '"code": -32001' --json port show vm2
 ask 0 "no frame was dropped" port show vm1
 ask 0 "is bound to port vm1" mac add 52:54:00:aa:bb:cc vm1
@@ -155,10 +173,13 @@ ask 0 "port vm1 removed" port remove vm1
 
 echo "--- what is printed fits 100 columns and a shell"
 ask 0 "added" port add a-name-of-thirty-one-characters queues=8 mtu=65535
-for words in status "port list" "port show a-name-of-thirty-one-characters" "mac list"; do
+for words in status "port list" "port show a-name-of-thirty-one-characters" "mac list" --help \
+    "explain a-name-of-thirty-one-characters"; do
     # shellcheck disable=SC2086
     "$convoy" -s "$run/control.sock" $words | grep -n '.\{101\}' && fail "$words is too wide"
 done
+"$convoy" -s "$run/control.sock" explain a-name-of-thirty-one-characters | grep -n '.\{81\}' &&
+    fail "explain is too wide"
 ask 0 "virtio_uml.device=$run/u.sock:1" port add u --print uml
 ask 0 "<source type='unix' path='$run/u.sock' mode='client'>" port show u --print libvirt
 ask 0 "num_queues=16,mtu=65535" port show a-name-of-thirty-one-characters -p cloud-hypervisor

@@ -68,12 +68,63 @@ static void test_ratios(void **state)
     assert_string_equal(human_ratio(0, false, text), "-");
 }
 
+static void test_times(void **state)
+{
+    (void)state;
+    assert_string_equal(human_time(0, text), "0 us");
+    assert_string_equal(human_time(-1, text), "0 us");
+    assert_string_equal(human_time(5.2e-8, text), "52.0 ns");
+    assert_string_equal(human_time(9.994e-7, text), "999 ns");
+    assert_string_equal(human_time(9.996e-7, text), "1.00 us");
+    assert_string_equal(human_time(5e-5, text), "50.0 us");
+    assert_string_equal(human_time(0.1, text), "100 ms");
+    assert_string_equal(human_time(2.3, text), "2.30 s");
+    assert_string_equal(human_time(86400, text), "86400 s");
+}
+
+static void test_numbers(void **state)
+{
+    (void)state;
+    assert_string_equal(human_number(0, text), "0");
+    assert_string_equal(human_number(-3, text), "0");
+    assert_string_equal(human_number(0.52, text), "0.52");
+    assert_string_equal(human_number(12.34, text), "12.3");
+    assert_string_equal(human_number(999.4, text), "999");
+    assert_string_equal(human_number(999.6, text), "1.00 k");
+    assert_string_equal(human_number(212345.6, text), "212 k");
+    assert_string_equal(human_number(6e6, text), "6.00 M");
+}
+
+static void test_plain_numbers(void **state)
+{
+    (void)state;
+    assert_string_equal(human_plain(0.1, text), "0.1");
+    assert_string_equal(human_plain(1000, text), "1000");
+    assert_string_equal(human_plain(0.001, text), "0.001");
+    assert_string_equal(human_plain(123.456789, text), "123.456789");
+}
+
+static void test_percents(void **state)
+{
+    (void)state;
+    assert_string_equal(human_percent(0, text), "0 %");
+    assert_string_equal(human_percent(-0.1, text), "0 %");
+    assert_string_equal(human_percent(0.0004, text), "under 0.1 %");
+    assert_string_equal(human_percent(0.001, text), "0.1 %");
+    assert_string_equal(human_percent(0.025, text), "2.5 %");
+    assert_string_equal(human_percent(0.0994, text), "9.9 %");
+    assert_string_equal(human_percent(0.0996, text), "10 %");
+    assert_string_equal(human_percent(1.234, text), "123 %");
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_counts), cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_memory), cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_ratios),
+        cmocka_unit_test(test_counts),   cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_memory),   cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_ratios),   cmocka_unit_test(test_times),
+        cmocka_unit_test(test_numbers),  cmocka_unit_test(test_plain_numbers),
+        cmocka_unit_test(test_percents),
     };
 
     return cmocka_run_group_tests_name("human", tests, NULL, NULL);
