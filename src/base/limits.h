@@ -20,6 +20,8 @@ enum {
     FRAME_PIECES_MAX = 20, /* places a frame's payload may lie in before it is linearised */
     WORKER_FRAMES_MAX = 16384, /* frames that one worker has in hand */
     FRAME_BUFFERS_MAX = 128,   /* private buffers of one worker, for payload that cannot stay put */
+    FRAME_SMALL_BUFFERS_MAX = 1024,   /* ... and small ones, which a packet of 1500 bytes fits */
+    FRAME_SMALL_BUFFER_BYTES = 2048,  /* one of those */
     FRAME_BUFFER_BYTES = 65792,       /* one of them: FRAME_BYTES_MAX, in whole cache lines */
     VIRTQ_SIZE_MAX = 32768,           /* virtio 1.2, 2.7: largest split ring */
     VIRTQ_CHAIN_PIECES_MAX = 1024,    /* pieces of one descriptor chain */

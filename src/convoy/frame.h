@@ -24,17 +24,18 @@ struct port_queue;
 
 struct frame {
     struct frame_facts facts;
-    uint32_t len;              /* bytes of the whole frame (row), Ethernet header to end */
-    uint16_t head_len;         /* bytes of it in `head` */
-    uint16_t piece_count;      /* pieces behind the head */
-    struct port_queue *source; /* who gets the buffer back */
-    uint8_t *private_bytes; /* buffer of the frame pool where pieces lie; NULL: with the sender */
-    uint32_t source_slot;   /* the source's own name for the buffer */
-    uint16_t holders;       /* convoys that still hold it */
-    uint8_t drop;           /* enum drop_reason found before it was bridged */
-    bool is_shared;         /* flooded: other convoys may see it, so it is never edited */
-    bool checksum_is_good;  /* merging has verified its transport checksum */
-    uint16_t merged_count;  /* first of a row: frames merged into it */
+    uint32_t len;               /* bytes of the whole frame (row), Ethernet header to end */
+    uint16_t head_len;          /* bytes of it in `head` */
+    uint16_t piece_count;       /* pieces behind the head */
+    struct port_queue *source;  /* who gets the buffer back */
+    uint8_t *private_bytes;     /* buffer of the frame pool where pieces lie, NULL: none ... */
+    uint8_t *small_bytes;       /* ... and a small one; with neither, pieces lie with the sender */
+    uint32_t source_slot;       /* the source's own name for the buffer */
+    uint16_t holders;           /* convoys that still hold it */
+    uint8_t drop;               /* enum drop_reason found before it was bridged */
+    bool is_shared;             /* flooded: other convoys may see it, so it is never edited */
+    bool checksum_is_good;      /* merging has verified its transport checksum */
+    uint16_t merged_count;      /* first of a row: frames merged into it */
     struct frame *merged_next;  /* the row's next frame, NULL: none */
     struct frame *merged_last;  /* first of a row with merged frames: the last of them */
     uint64_t arrived_ns;        /* when the burst was taken that it came with */

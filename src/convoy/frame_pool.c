@@ -19,10 +19,14 @@ int frame_pool_init(struct frame_pool *pool, unsigned capacity)
     pool->frames = lazy_alloc(capacity * sizeof(struct frame));
     pool->stack = lazy_alloc(capacity * sizeof(struct frame *));
     pool->buffers = lazy_alloc((size_t)FRAME_BUFFERS_MAX * FRAME_BUFFER_BYTES);
-    if (pool->frames && pool->stack && pool->buffers) {
+    pool->small_buffers = lazy_alloc((size_t)FRAME_SMALL_BUFFERS_MAX * FRAME_SMALL_BUFFER_BYTES);
+    if (pool->frames && pool->stack && pool->buffers && pool->small_buffers) {
         for (unsigned i = FRAME_BUFFERS_MAX; i > 0; i--)
             pool->buffer_stack[pool->buffer_count++] =
                 pool->buffers + (size_t)(i - 1) * FRAME_BUFFER_BYTES;
+        for (unsigned i = FRAME_SMALL_BUFFERS_MAX; i > 0; i--)
+            pool->small_stack[pool->small_count++] =
+                pool->small_buffers + (size_t)(i - 1) * FRAME_SMALL_BUFFER_BYTES;
         return 0;
     }
     frame_pool_uninit(pool);
@@ -37,6 +41,8 @@ void frame_pool_uninit(struct frame_pool *pool)
         munmap(pool->stack, pool->capacity * sizeof(struct frame *));
     if (pool->buffers)
         munmap(pool->buffers, (size_t)FRAME_BUFFERS_MAX * FRAME_BUFFER_BYTES);
+    if (pool->small_buffers)
+        munmap(pool->small_buffers, (size_t)FRAME_SMALL_BUFFERS_MAX * FRAME_SMALL_BUFFER_BYTES);
     *pool = (struct frame_pool){0};
 }
 

@@ -16,6 +16,9 @@ struct frame_pool {
     uint8_t *buffers;     /* private buffers of FRAME_BYTES_MAX each, untouched until first used */
     uint8_t *buffer_stack[FRAME_BUFFERS_MAX]; /* free ones */
     unsigned buffer_count;                    /* on that stack */
+    uint8_t *small_buffers;                   /* likewise, of FRAME_SMALL_BUFFER_BYTES each */
+    uint8_t *small_stack[FRAME_SMALL_BUFFERS_MAX];
+    unsigned small_count;
 };
 
 /* -ENOMEM. */
@@ -40,6 +43,15 @@ static inline bool frame_pool_add_buffer(struct frame_pool *pool, struct frame *
     return true;
 }
 
+/* The same with a small one. */
+static inline bool frame_pool_add_small(struct frame_pool *pool, struct frame *frame)
+{
+    if (pool->small_count == 0)
+        return false;
+    frame->small_bytes = pool->small_stack[--pool->small_count];
+    return true;
+}
+
 /* Takes the private buffer back, if the frame has one. */
 static inline void frame_pool_drop_buffer(struct frame_pool *pool, struct frame *frame)
 {
@@ -48,9 +60,25 @@ static inline void frame_pool_drop_buffer(struct frame_pool *pool, struct frame 
     frame->private_bytes = NULL;
 }
 
+static inline void frame_pool_drop_small(struct frame_pool *pool, struct frame *frame)
+{
+    if (frame->small_bytes)
+        pool->small_stack[pool->small_count++] = frame->small_bytes;
+    frame->small_bytes = NULL;
+}
+
+/* True when fewer than half of the private buffers of a kind that the frame occupies are left, or,
+ * without a frame, of any kind. */
+static inline bool frame_pool_is_short(const struct frame_pool *pool, const struct frame *frame)
+{
+    return ((!frame || frame->private_bytes) && pool->buffer_count < FRAME_BUFFERS_MAX / 2) ||
+           ((!frame || frame->small_bytes) && pool->small_count < FRAME_SMALL_BUFFERS_MAX / 2);
+}
+
 static inline void frame_pool_put(struct frame_pool *pool, struct frame *frame)
 {
     frame_pool_drop_buffer(pool, frame);
+    frame_pool_drop_small(pool, frame);
     pool->stack[pool->free_count++] = frame;
 }
 

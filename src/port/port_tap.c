@@ -51,11 +51,22 @@ static void tap_gone(struct port_tap *tap)
                 tap->base.config.name, tap->base.config.interface);
 }
 
+/* The payload behind the head, where tap_read has put it: a small packet needs no large buffer. */
+static void set_pieces(struct frame *frame, size_t len)
+{
+    size_t small = CV_MIN(len, (size_t)FRAME_SMALL_BUFFER_BYTES);
+
+    frame->piece_count = (uint16_t)((len > 0) + (len > small));
+    frame->pieces[0] = (struct iovec){frame->small_bytes, small};
+    frame->pieces[1] = (struct iovec){frame->private_bytes, len - small};
+}
+
 /* Reads one frame. False: there is none. */
 static bool tap_read(struct port_tap *tap, struct frame *frame)
 {
     struct iovec parts[] = {
         {&frame->vnet, VNET_HDR_BYTES + FRAME_HEAD_BYTES_MAX},
+        {frame->small_bytes, FRAME_SMALL_BUFFER_BYTES},
         {frame->private_bytes, FRAME_BUFFER_BYTES},
     };
     ssize_t n = readv(tap->fd, parts, CV_COUNT_OF(parts));
@@ -68,8 +79,7 @@ static bool tap_read(struct port_tap *tap, struct frame *frame)
     len = (size_t)n - VNET_HDR_BYTES;
     frame->len = (uint32_t)len;
     frame->head_len = (uint16_t)CV_MIN(len, (size_t)FRAME_HEAD_BYTES_MAX);
-    frame->piece_count = len > frame->head_len;
-    frame->pieces[0] = (struct iovec){frame->private_bytes, len - frame->head_len};
+    set_pieces(frame, len - frame->head_len);
     frame->drop = len < 14 || len > FRAME_BYTES_MAX ? DROP_MALFORMED : DROP_NONE;
     frame->source = &tap->queue;
     frame->source_slot = 0;
@@ -86,17 +96,20 @@ static unsigned tap_receive(struct port_queue *queue, struct frame_pool *pool,
     tap->is_drained = false;
     while (count < max && bytes < BURST_BYTES_MAX) {
         struct frame *frame = frame_pool_get(pool);
+        bool has_room;
 
         if (!frame)
             break;
-        frame->private_bytes = NULL;
-        if (!frame_pool_add_buffer(pool, frame) || !tap_read(tap, frame)) {
-            tap->is_drained = frame->private_bytes;
+        has_room = frame_pool_add_small(pool, frame) && frame_pool_add_buffer(pool, frame);
+        if (!has_room || !tap_read(tap, frame)) {
+            tap->is_drained = has_room;
             frame_pool_put(pool, frame);
             break;
         }
-        if (frame->piece_count == 0)
+        if (frame->piece_count < 2)
             frame_pool_drop_buffer(pool, frame);
+        if (frame->piece_count == 0)
+            frame_pool_drop_small(pool, frame);
         bytes += frame->len;
         ret_frames[count++] = frame;
     }

@@ -260,12 +260,6 @@ void worker_depart(struct worker *worker, struct lane *lane)
 
 /* --- 5 due --- */
 
-/* Private buffers are a stock that all ports share. */
-static bool buffers_are_short(const struct worker *worker)
-{
-    return worker->frames.buffer_count < FRAME_BUFFERS_MAX / 2;
-}
-
 /* When the lane must be looked at again: its convoy departs, or patience with the guest ends. */
 static uint64_t lane_due_ns(const struct worker *worker, const struct lane *lane)
 {
@@ -273,7 +267,8 @@ static uint64_t lane_due_ns(const struct worker *worker, const struct lane *lane
 
     if (convoy->blocked_since_ns)
         return convoy->blocked_since_ns + STALL_NS;
-    if (CV_UNLIKELY(buffers_are_short(worker)))
+    /* Private buffers are a stock that all ports share. */
+    if (CV_UNLIKELY(frame_pool_is_short(&worker->frames, NULL)))
         return HOLD_NOW;
     /* Another worker's lane holds frames for it; here they only gather for the length of a burst.
      */
@@ -327,8 +322,8 @@ static bool depart_due(struct worker *worker)
 static bool may_wait(const struct worker *worker, const struct lane *lane,
                      const struct frame *frame)
 {
-    return !lane->convoy.blocked_since_ns || !frame->private_bytes ||
-           frame->source->worker != worker->id || !buffers_are_short(worker);
+    return !lane->convoy.blocked_since_ns || frame->source->worker != worker->id ||
+           !frame_pool_is_short(&worker->frames, frame);
 }
 
 /* What delivering a frame may cost: its bytes, or the packets that it may have to be cut into. */
@@ -350,8 +345,7 @@ static void load_or_merge(struct lane *lane, struct frame *frame)
         return;
     }
     lane->fresh_mergeable += frame->len > frame->facts.payload_offset;
-    (void)convoy_merge(&lane->convoy, frame, offloads, &refusal);
-    if (refusal != MERGE_JOINED)
+    if (convoy_merge(&lane->convoy, frame, offloads, &refusal) || refusal != MERGE_JOINED)
         counter_add(&lane->outlet->counters.merges[refusal], 1);
 }
 

@@ -88,6 +88,9 @@ static void group_departs(const struct worker *worker, struct lane *lane)
 /* With HOLD_OFF what was just delivered is a group of its own, and has waited for nothing. */
 static void group_is_single(const struct worker *worker, struct lane *lane)
 {
+    hold_group_clear(&lane->waiting);
+    if (lane->untold == 0)
+        return;
     lane->waiting.packets = lane->waiting.batches[0].packets = lane->untold;
     lane->waiting.batches[0].arrived_ns = worker->now_ns;
     lane->waiting.batch_count = 1;

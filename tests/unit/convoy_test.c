@@ -241,6 +241,9 @@ static void private_buffers(void **state)
     for (unsigned i = 0; i < FRAME_BUFFERS_MAX; i++) {
         taken[i] = frame_pool_get(&pool);
         assert_true(frame_pool_add_buffer(&pool, taken[i]));
+        assert_true(frame_pool_add_small(&pool, taken[i]));
+        memset(taken[i]->small_bytes, (int)i, FRAME_SMALL_BUFFER_BYTES);
+        assert_int_equal(frame_pool_is_short(&pool, taken[i]), i >= FRAME_BUFFERS_MAX / 2);
         memset(taken[i]->private_bytes, (int)i, FRAME_BUFFER_BYTES);
     }
     assert_false(frame_pool_add_buffer(&pool, one_more));
@@ -248,10 +251,18 @@ static void private_buffers(void **state)
     for (unsigned i = 0; i < FRAME_BUFFERS_MAX; i++) {
         assert_int_equal(taken[i]->private_bytes[0], i);
         assert_int_equal(taken[i]->private_bytes[FRAME_BUFFER_BYTES - 1], i);
+        assert_int_equal(taken[i]->small_bytes[0], i);
+        assert_int_equal(taken[i]->small_bytes[FRAME_SMALL_BUFFER_BYTES - 1], i);
         frame_pool_put(&pool, taken[i]);
         assert_null(taken[i]->private_bytes);
+        assert_null(taken[i]->small_bytes);
     }
+    assert_false(frame_pool_is_short(&pool, NULL));
     assert_true(frame_pool_add_buffer(&pool, one_more));
+    for (unsigned i = 0; i < FRAME_SMALL_BUFFERS_MAX; i++, one_more->small_bytes = NULL)
+        assert_true(frame_pool_add_small(&pool, one_more));
+    assert_false(frame_pool_add_small(&pool, one_more));
+    assert_true(frame_pool_is_short(&pool, NULL));
     frame_pool_uninit(&pool);
 }
 
