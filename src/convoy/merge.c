@@ -43,14 +43,12 @@ static uint32_t payload_bytes(const struct frame *frame)
 
 bool merge_same_flow(const struct frame *super, const struct frame *frame)
 {
-    const uint16_t kind = FRAME_IPV4 | FRAME_IPV6 | FRAME_TCP | FRAME_UDP;
     const struct frame_facts *a = &super->facts, *b = &frame->facts;
     const uint8_t *ip_a = ip_header(super), *ip_b = ip_header(frame);
 
-    if (a->flow_hash != b->flow_hash || a->l3_offset != b->l3_offset ||
-        ((a->flags ^ b->flags) & kind))
-        return false;
-    if (bytes_load_be32(l4_header(super)) != bytes_load_be32(l4_header(frame)) ||
+    /* Equal Ethernet headers end in equal types, so the IP versions are equal too. */
+    if (a->flow_hash != b->flow_hash || is_tcp(super) != is_tcp(frame) ||
+        bytes_load_be32(l4_header(super)) != bytes_load_be32(l4_header(frame)) ||
         memcmp(super->head, frame->head, a->l3_offset) != 0)
         return false;
     if (is_ipv4(super))
@@ -209,13 +207,13 @@ static void extend_headers(struct frame *super, const struct frame *frame)
 
 static void append_to_row(struct frame *super, struct frame *frame)
 {
+    assert(frame->merged_next == NULL);
     if (super->merged_count == 0)
         super->merged_next = frame;
     else
         super->merged_last->merged_next = frame;
     super->merged_last = frame;
     super->merged_count++;
-    frame->merged_next = NULL;
 }
 
 enum merge_refusal merge_join(struct frame *super, struct frame *frame, unsigned offloads)

@@ -1,8 +1,8 @@
 /*
  * Goal: what a receiver did not negotiate is done for it: cutting (RFC 9293 sequence numbers, FIN
  * and PSH on the last segment, CWR on the first, IP ids and lengths) and checksums, wherever in
- * head and pieces these lie. Method: frames made by hand, expectations written out; the model test
- * does the same for random ones.
+ * head and pieces these lie; rows of merged frames too. Method: frames made by hand, expectations
+ * written out; the model test does the same for random ones.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 #include "unit/wire_frames.h"
 
 static struct wire_frame wire;
-static struct frame super;
+static struct frame super, merged[8];
 static struct segment segment;
 static uint8_t bytes[70000]; /* the segment in one row */
 
@@ -27,12 +27,58 @@ static void view_super(size_t head_len, const size_t *lens, size_t lens_count, u
     assert_true(offload_check(&super.vnet, &super.facts, super.head_len, super.len));
 }
 
+/* The next segment, whatever lies in its memory before. After the last nothing is written. */
 static bool next(struct segmenter *segmenter)
 {
-    if (!segmenter_next(segmenter, &segment))
+    static struct segment last, garbage;
+
+    memcpy(&last, &segment, sizeof(segment));
+    memset(&segment, 0xa5, sizeof(segment));
+    memset(&garbage, 0xa5, sizeof(garbage));
+    if (!segmenter_next(segmenter, &segment)) {
+        assert_memory_equal(&segment, &garbage, sizeof(segment));
+        memcpy(&segment, &last, sizeof(segment));
         return false;
+    }
+    for (unsigned i = 0; i < segment.frame.piece_count; i++)
+        assert_true(segment.frame.pieces[i].iov_len > 0);
     assert_int_equal(wire_linearise(&segment.frame, bytes), segment.frame.len);
     return true;
+}
+
+/*
+ * Shows `wire` as a row, as merging leaves it: `super` with the first segment's payload, and a
+ * frame for each of the others, with `in_head` bytes of payload in every head.
+ */
+static void view_row(size_t in_head, const size_t *lens, size_t lens_count, uint16_t gso_size)
+{
+    static struct wire_frame part;
+
+    for (size_t at = wire.payload; at < wire.len; at += gso_size) {
+        size_t n = CV_MIN(gso_size, wire.len - at);
+        struct frame *frame = at == wire.payload ? &super : &merged[super.merged_count];
+
+        part.len = 0;
+        memcpy(wire_extend(&part, wire.payload), wire.bytes, wire.payload);
+        memcpy(wire_extend(&part, n), wire.bytes + at, n);
+        wire_view(&part, wire.payload + CV_MIN(in_head, n), lens, lens_count, frame);
+        frame_parse(frame->head, frame->head_len, wire.len, &frame->facts);
+        if (frame == &super)
+            continue;
+        *(super.merged_count == 0 ? &super.merged_next : &super.merged_last->merged_next) = frame;
+        super.merged_last = frame;
+        super.merged_count++;
+    }
+    super.len = (uint32_t)wire.len;
+    super.vnet = wire_hdr(&wire, gso_size);
+    assert_true(offload_check(&super.vnet, &super.facts, super.head_len, super.len));
+}
+
+static void unview_row(void)
+{
+    for (unsigned i = 0; i < super.merged_count; i++)
+        wire_unview(&merged[i]);
+    wire_unview(&super);
 }
 
 /* The transport checksum of the segment in `bytes` is what a receiver would accept. */
@@ -367,6 +413,76 @@ static void test_sum_starts_in_pieces(void **state)
     }
 }
 
+/*
+ * A row is cut into what its frames hold, wherever that lies, and no segment is a row itself. The
+ * payload must come from the frames that were merged: each has memory of its own here.
+ */
+static void test_row(void **state)
+{
+    static const size_t lens[] = {0, 1, 300, 0, 3};
+    struct segmenter segmenter;
+
+    (void)state;
+    for (unsigned i = 0; i < 8 * 6; i++) {
+        size_t lens_count = i % 6, payload = i % 2 ? 2500 : 3000;
+        unsigned offloads = i & 8 ? OFFLOAD_CSUM | OFFLOAD_TSO6 : 0;
+
+        wire_begin(&wire);
+        wire_ipv6(&wire, 6);
+        wire_tcp(&wire, 0x99, 12); /* CWR, ACK, PSH and FIN */
+        wire_payload(&wire, payload, i);
+        wire_finish(&wire);
+        view_row(i / 6 * 13, lens, lens_count, 1000);
+        assert_int_equal(super.merged_count, 2);
+        super.checksum_is_good = true;
+        super.arrived_ns = 77;
+        segmenter_init(&segmenter, &super, offloads);
+        for (uint32_t n = 0; n < 3; n++) {
+            assert_true(next(&segmenter));
+            assert_int_equal(segment.frame.len - wire.payload, CV_MIN(1000, payload - 1000 * n));
+            assert_memory_equal(bytes + wire.payload, wire.bytes + wire.payload + 1000 * n,
+                                segment.frame.len - wire.payload);
+            assert_int_equal(wire_get32(bytes + wire.l4 + 4), 0xfffff000u + 1000 * n);
+            assert_int_equal(bytes[wire.l4 + 13], n == 0 ? 0x90 : n == 1 ? 0x10 : 0x19);
+            assert_checksums(!(offloads & OFFLOAD_CSUM));
+            assert_int_equal(segment.frame.merged_count, 0);
+            assert_null(segment.frame.merged_next);
+            assert_null(segment.frame.merged_last);
+            assert_false(segment.frame.is_shared || segment.frame.checksum_is_good);
+            assert_int_equal(segment.frame.arrived_ns, 77);
+        }
+        assert_false(next(&segmenter));
+        unview_row();
+    }
+}
+
+/* As many pieces as a frame of a row may have: each segment has the room. */
+static void test_row_of_most_pieces(void **state)
+{
+    size_t lens[FRAME_PIECES_MAX];
+    struct segmenter segmenter;
+
+    (void)state;
+    for (size_t i = 0; i < CV_COUNT_OF(lens); i++)
+        lens[i] = 5;
+    wire_begin(&wire);
+    wire_ipv4(&wire, 17, 0);
+    wire_udp(&wire, 1, 2);
+    wire_payload(&wire, 400, 1);
+    wire_finish(&wire);
+    view_row(0, lens, CV_COUNT_OF(lens), 100);
+    segmenter_init(&segmenter, &super, 0);
+    for (size_t n = 0; n < 4; n++) {
+        assert_true(next(&segmenter));
+        assert_int_equal(segment.frame.piece_count, FRAME_PIECES_MAX);
+        assert_memory_equal(bytes + wire.payload, wire.bytes + wire.payload + 100 * n, 100);
+        assert_int_equal(wire_get16(bytes + wire.l4 + 4), 108);
+        assert_checksums(true);
+    }
+    assert_false(next(&segmenter));
+    unview_row();
+}
+
 /* As many pieces as a frame may have, and a checksum inside one of them: the two spares are enough.
  */
 static void test_most_pieces(void **state)
@@ -407,6 +523,8 @@ int main(void)
         cmocka_unit_test(test_checksum_anywhere),
         cmocka_unit_test(test_sum_starts_in_pieces),
         cmocka_unit_test(test_most_pieces),
+        cmocka_unit_test(test_row),
+        cmocka_unit_test(test_row_of_most_pieces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
