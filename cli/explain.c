@@ -5,6 +5,7 @@
 
 #include "human.h"
 #include "members.h"
+#include "metrics/merge_refusals.h"
 
 enum { LINE_COLUMNS = 80 };
 
@@ -350,27 +351,56 @@ static void explain_result(struct story *story)
     fputc('.', story->out);
 }
 
+/* The sentence for a reason against merging; NULL for one that this version does not know. */
+static const char *refusal_sentence(const char *name)
+{
+    for (int r = MERGE_JOINED + 1; name && r < MERGE_REFUSAL_COUNT; r++)
+        if (strcmp(merge_refusal_name((enum merge_refusal)r), name) == 0)
+            return merge_refusal_text((enum merge_refusal)r);
+    return NULL;
+}
+
+/* The commonest reason; NULL when there is none. */
+static const char *commonest_refusal(const struct story *story, double *ret_refused)
+{
+    json_t *unmerged = json_object_get(story->port, "unmerged"), *frames;
+    const char *name, *commonest = NULL;
+    json_int_t most = 0;
+
+    *ret_refused = 0;
+    json_object_foreach(unmerged, name, frames)
+    {
+        *ret_refused += (double)json_integer_value(frames);
+        if (json_integer_value(frames) <= most)
+            continue;
+        most = json_integer_value(frames);
+        commonest = name;
+    }
+    return refusal_sentence(commonest);
+}
+
 static void explain_merging(struct story *story)
 {
-    const json_t *counters = json_object_get(story->port, "counters");
-    json_t *unmerged = json_object_get(story->port, "unmerged"), *frames;
-    double merged = (double)member_count(counters, "merges"), refused = 0;
+    double refused, merged;
+    const char *sentence = commonest_refusal(story, &refused);
     char share[HUMAN_BYTES_MAX];
-    const char *reason;
 
-    json_object_foreach(unmerged, reason, frames)
-    {
-        refused += (double)json_integer_value(frames);
-    }
-    if (!member_is_true(story->config, "merge"))
+    merged = (double)member_count(json_object_get(story->port, "counters"), "merges");
+    if (!member_is_true(story->config, "merge")) {
         say(story, "Nothing is merged, since merge=off.");
-    else if (!member_is_true(story->to, "merges"))
+        return;
+    }
+    if (!member_is_true(story->to, "merges")) {
         say(story, "Nothing is merged, since the receiver takes no super-packets.");
-    else if (merged + refused > 0)
-        say(story,
-            "Since the port was added, %s of the frames that found their flow aboard were "
-            "merged with it.",
-            human_percent(merged / (merged + refused), share));
+        return;
+    }
+    if (merged + refused <= 0)
+        return;
+    say(story, "So far %s of the frames that found their flow aboard were merged with it",
+        human_percent(merged / (merged + refused), share));
+    if (sentence)
+        fprintf(story->out, "; the commonest reason against it: %s", sentence);
+    fputc('.', story->out);
 }
 
 /* --- what limits it --- */
@@ -398,9 +428,7 @@ static bool explain_slow_guest(struct story *story)
             "The receiver limits it: %s frames wait because it has posted no buffers for them.",
             human_count(waiting, text));
     if (lost > 0)
-        say(story,
-            "Since the port was added, %s frames for it were dropped because it took them too "
-            "slowly.",
+        say(story, "So far %s frames for it were dropped because it took them too slowly.",
             human_count(lost, text));
     return blocked;
 }

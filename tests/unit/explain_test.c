@@ -265,8 +265,15 @@ static void test_data_is_held(void **state)
     explain();
     expect("What waits is the packets themselves, since most are of a kind that can be merged");
     expect("sparing one transfer is worth");
-    expect("Since the port was added, 75 % of the frames that found their flow aboard were merged");
+    expect("So far 75 % of the frames that found their flow aboard were merged with it; the "
+           "commonest reason against it: its IPv4 id does not follow that of the segment before.");
     expect_not("Only the call waits");
+    set("unmerged.a_reason_of_tomorrow", "251");
+    explain();
+    expect("were merged with it. ");
+    set("unmerged", "{}");
+    explain();
+    expect("So far 100 % of the frames that found their flow aboard were merged with it. ");
 }
 
 /* --- a port where nothing waits --- */
