@@ -248,6 +248,8 @@ static void sleep_until(struct worker *worker, uint64_t due_ns)
     /* Whoever asked before it could see that we sleep must be seen by us now. */
     if (!__atomic_load_n(&worker->command, __ATOMIC_SEQ_CST) && !worker_has_handed_over(worker)) {
         counter_add(&worker->sleeps, 1);
+        /* What guests do while we sleep is not timed. */
+        worker_forget_answers(worker, NULL);
         if (due_ns == UINT64_MAX)
             (void)look(worker, NULL);
         else
@@ -272,8 +274,6 @@ void worker_rest(struct worker *worker)
             glance(worker);
         return;
     }
-    /* What guests do while we sleep is not timed. */
-    worker_forget_answers(worker, NULL);
     sleep_until(worker, CV_MIN(worker->next_due_ns, worker->look_due_ns));
 }
 

@@ -102,6 +102,42 @@ super_packets_cross() { # FROM TO
     holds "$bytes > 3000 * $packets" && holds "$(grown tcp "$2" .counters.segmented) == 0"
 }
 
+# A host that cuts its streams itself: convoyd merges the segments again, and only where it may.
+segments_are_merged() { # on|off
+    local merged
+    convoy port set vm1 merge="$1" >/dev/null || return 1
+    "${FAR[@]}" ethtool -K veth1 tso off gso off >/dev/null
+    snapshot merge
+    host_moves far 10.0.0.1 20 || return 1
+    "${FAR[@]}" ethtool -K veth1 tso on gso on >/dev/null
+    merged=$(grown merge vm1 .counters.to_merged)
+    echo "    merge=$1: $merged packets travelled as part of another"
+    if [[ $1 == on ]]; then
+        holds "$merged > 1000" && holds "$(grown merge vm1 .counters.merges) >= $merged"
+    else
+        holds "$merged == 0"
+    fi
+}
+
+# What the guest's stack has put together again is what was sent.
+merged_bytes_are_the_same() {
+    local sent arrived
+    "${FAR[@]}" ethtool -K veth1 tso off gso off >/dev/null
+    guest_run vm1 'sleep 60 | nc -l -p 6000 | sha256sum >/tmp/got & echo >/dev/null'
+    head -c 20000000 /dev/urandom >"$GUEST_WORK/sent"
+    sleep 0.3
+    snapshot merge
+    "${FAR[@]}" timeout 30 busybox nc 10.0.0.1 6000 <"$GUEST_WORK/sent" >/dev/null || true
+    guest_await 20 guest_run vm1 '! pidof nc >/dev/null' || return 1
+    guest_run vm1 'killall sleep' || true
+    sent=$(sha256sum <"$GUEST_WORK/sent")
+    guest_await 10 guest_run vm1 '[ -s /tmp/got ]' || return 1
+    arrived=$(guest_run vm1 'cat /tmp/got')
+    "${FAR[@]}" ethtool -K veth1 tso on gso on >/dev/null
+    echo "    $(grown merge vm1 .counters.to_merged) packets merged"
+    [[ $sent == "$arrived" ]] && holds "$(grown merge vm1 .counters.to_merged) > 1000"
+}
+
 takes_over_by_name() {
     convoy port add given type=tap interface=upl1 >/dev/null && daemon_await_state given running &&
         ip addr add 10.0.1.254/24 dev upl1 && ip link set upl1 up && pings vm2 10.0.1.254
@@ -132,6 +168,9 @@ check "TCP host to guest" host_moves 10.0.0.1 300
 check "super-packets cross to the guest" super_packets_cross uplink vm1
 check "TCP guest to the host behind the bridge" moves vm2 10.0.0.100 300
 check "TCP from there to a guest" host_moves far 10.0.0.2 300
+check "segments are merged for a guest that takes super-packets" segments_are_merged on
+check "the bytes are those that were sent" merged_bytes_are_the_same
+check "nothing is merged where the port says so" segments_are_merged off
 check "UDP guest to host" udp_arrives vm1 10.0.0.253
 check "UDP guest to the host behind the bridge" udp_arrives vm2 10.0.0.100
 check "UDP host to guest" host_moves far 10.0.0.1 9 -u -b 10M -l 1400
