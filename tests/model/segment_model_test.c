@@ -14,10 +14,10 @@
 #include "convoy/segment.h"
 #include "unit/wire_frames.h"
 
-enum { RANDOM_CASES = 6000, SEED = 20240611 };
+enum { RANDOM_CASES = 6000, SEED = 20240611, ROW_MAX = 64 };
 
-static struct wire_frame wire;
-static struct frame super;
+static struct wire_frame wire, part;
+static struct frame super, merged[ROW_MAX];
 static struct segment segment;
 static uint8_t expected[70000], actual[70000], rebuilt[70000];
 static uint64_t random_state;
@@ -165,16 +165,45 @@ static size_t random_payload_len(void)
     }
 }
 
-static void random_view(void)
+/* Shows `from`, which has the headers of `wire`, in any head and pieces. */
+static void random_view(const struct wire_frame *from, struct frame *ret_frame)
 {
     size_t lens[FRAME_PIECES_MAX];
-    size_t head_max = CV_MIN(wire.len, FRAME_HEAD_BYTES_MAX);
+    size_t head_max = CV_MIN(from->len, FRAME_HEAD_BYTES_MAX);
     size_t head_len = wire.payload + random_below((uint32_t)(head_max - wire.payload) + 1);
     size_t count = random_below(FRAME_PIECES_MAX + 1);
 
     for (size_t i = 0; i < count; i++)
-        lens[i] = random_below(4) == 0 ? random_below(3) : random_below((uint32_t)wire.len);
-    wire_view(&wire, head_len, lens, count, &super);
+        lens[i] = random_below(4) == 0 ? random_below(3) : random_below((uint32_t)from->len);
+    wire_view(from, head_len, lens, count, ret_frame);
+}
+
+/* Shows `wire` as a row, as merging leaves it: a frame for each segment's payload. */
+static void random_row(size_t gso_size)
+{
+    for (size_t at = wire.payload; at < wire.len; at += gso_size) {
+        size_t n = CV_MIN(gso_size, wire.len - at);
+        struct frame *frame = at == wire.payload ? &super : &merged[super.merged_count];
+
+        part.len = 0;
+        memcpy(wire_extend(&part, wire.payload), wire.bytes, wire.payload);
+        memcpy(wire_extend(&part, n), wire.bytes + at, n);
+        random_view(&part, frame);
+        frame_parse(frame->head, frame->head_len, wire.len, &frame->facts);
+        if (frame == &super)
+            continue;
+        *(super.merged_count == 0 ? &super.merged_next : &super.merged_last->merged_next) = frame;
+        super.merged_last = frame;
+        super.merged_count++;
+    }
+    super.len = (uint32_t)wire.len;
+}
+
+static void unview_row(void)
+{
+    for (unsigned i = 0; i < super.merged_count; i++)
+        wire_unview(&merged[i]);
+    wire_unview(&super);
 }
 
 static void assert_accepted(void)
@@ -204,13 +233,16 @@ static void test_random_super_packets(void **state)
         wire_finish(&wire);
         least = (payload + OFFLOAD_SEGMENTS_MAX - 1) / OFFLOAD_SEGMENTS_MAX;
         gso_size = (uint16_t)(least + random_below((uint32_t)CV_MIN(payload - least, 3000)));
-        random_view();
+        if (payload <= (size_t)gso_size * ROW_MAX && random_bit())
+            random_row(gso_size);
+        else
+            random_view(&wire, &super);
         super.vnet = wire_hdr(&wire, gso_size);
         if (wire.protocol == 6 && random_bit())
             super.vnet.gso_type |= VNET_HDR_GSO_ECN;
         assert_accepted();
         cut_and_compare(gso_size, random_below(64));
-        wire_unview(&super);
+        unview_row();
     }
 }
 
@@ -255,7 +287,7 @@ static void test_random_checksums(void **state)
         random_headers();
         wire_payload(&wire, 2 + random_below(600), i + 1);
         wire_finish(&wire);
-        random_view();
+        random_view(&wire, &super);
         frame_parse(super.head, super.head_len, super.len, &super.facts);
         start = wire.l4 + random_below((uint32_t)(wire.len - wire.l4 - 1));
         field = start + random_below((uint32_t)(wire.len - start - 1));
