@@ -107,22 +107,29 @@ static void watch_for_answer(struct worker *worker, struct lane *lane)
     worker->answering[worker->answering_count++] = lane;
 }
 
+/* Tells the receiver, and the controller what that took. */
+static void tell_receiver(struct worker *worker, struct lane *lane, bool always)
+{
+    uint64_t started_ns = clock_now_ns();
+    bool was_called = lane->outlet->port->ops->announce(lane->queue, always);
+
+    if (was_called) {
+        worker->clock_ns = clock_now_ns();
+        watch_for_answer(worker, lane);
+    }
+    controller_announced(&lane->controller, was_called,
+                         was_called ? (double)(worker->clock_ns - started_ns) / 1e9 : 0);
+}
+
 void worker_announce(struct worker *worker, struct lane *lane)
 {
     bool is_off = lane->outlet->hold.mode == HOLD_OFF;
-    uint64_t started_ns;
 
-    if (lane->untold > 0) {
-        started_ns = clock_now_ns();
-        if (lane->outlet->port->ops->announce(lane->queue, is_off)) {
-            worker->clock_ns = clock_now_ns();
-            controller_announced(&lane->controller, true,
-                                 (double)(worker->clock_ns - started_ns) / 1e9);
-            watch_for_answer(worker, lane);
-        } else {
-            controller_announced(&lane->controller, false, 0);
-        }
-    }
+    if (lane->untold > 0)
+        tell_receiver(worker, lane, is_off);
+    else if (lane->convoy.blocked_since_ns)
+        /* The first frame aboard may have been delivered in part. */
+        (void)lane->outlet->port->ops->announce(lane->queue, is_off);
     if (is_off)
         group_is_single(worker, lane);
     group_departs(worker, lane);
