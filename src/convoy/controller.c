@@ -3,7 +3,8 @@
 #include <math.h>
 
 /* K and T stay as they are while they are within this of what would be derived now: three standard
- * deviations of the rate at 100,000 packets per second. */
+ * deviations of the rate at 100,000 packets per second. T counts with the time to the next packet,
+ * by which costs go: an error of MARGIN in their sum is one of MARGIN^2 / 2 in the costs. */
 #define MARGIN 0.1
 
 /* The end of a burst needs no precision, and gaps are few. */
@@ -11,6 +12,14 @@
 
 /* T may be MARGIN too long for a while; the budget holds all the same. */
 #define BUDGET_AIMED 0.95
+
+/* Where groups are measured to wait longer than the budget (arrivals just miss a convoy, time and
+ * again, or the worker is late) T is shortened by as much: within this time when it is too long,
+ * and slowly back, so that it does not swing. It goes by the waits of the last RECENT_NS. */
+#define TRIM_DOWN_NS 4e7
+#define TRIM_UP_NS   4e8
+#define TRIM_MIN     0.05
+#define RECENT_NS    2e7
 
 /* Holding starts where one more batch per transfer saves so many times what its waiting costs, and
  * ends where it no longer saves anything. At 1.5 the best T saves 6 % of all costs: starting late
@@ -23,8 +32,23 @@
 #define FOLLOWED_START 8.0
 #define FOLLOWED_STOP  1.0
 
+/* Company counts as small only where it is by so many standard errors: chance alone must not make
+ * T flutter. */
+#define COMPANY_ERRORS 2.0
+
 /* T and the company within T depend on each other; a few steps settle both. */
 #define COMPANY_STEPS 3
+
+/* A trial of holding is judged when so many groups should have found company by the model; it has
+ * failed where so small a share did. Chance alone makes that of Poisson arrivals once in 10,000. */
+#define TRIAL_EXPECTED 16.0
+#define TRIAL_FAILED   0.2
+
+/* After a trial that failed nothing is held for so long, twice as long after each further one; or
+ * until packets come so many times as fast as when it began. */
+#define FUTILE_NS_MIN UINT64_C(50000000)
+#define FUTILE_NS_MAX UINT64_C(1600000000)
+#define FUTILE_RATES  2.0
 
 /* Squared coefficient of variation from which arrivals are called bursty, and below which no
  * longer: that of Poisson arrivals is 1, and measured with few gaps rarely above 2. */
@@ -79,6 +103,7 @@ static struct prospect prospect_of(const struct traffic *traffic, double speed)
 struct terms {
     double cost_ratio_s; /* q, of one batch */
     double budget_s;     /* D */
+    double aimed_s;      /* what T is made for: less */
     bool is_holding;     /* as things are */
 };
 
@@ -86,15 +111,15 @@ struct terms {
  * Poisson process. At most 1; 0 while too few were seen to say. */
 static double company_within(const struct prospect *prospect, double time_s, bool is_holding)
 {
+    const struct traffic *traffic = prospect->traffic;
     double window_s = traffic_window(time_s * prospect->speed);
     double expected = -expm1(-prospect->rate / prospect->speed * window_s);
-    double share = traffic_company(prospect->traffic, window_s);
-    double followed = share - traffic_together(prospect->traffic); /* share of packets */
+    double share = traffic_company(traffic, window_s) - traffic_together(traffic);
+    double followed = share * traffic->gap_weight; /* how many batches that is */
 
-    if (expected <= 0 ||
-        followed * prospect->traffic->gap_weight < (is_holding ? FOLLOWED_STOP : FOLLOWED_START))
+    if (expected <= 0 || followed < (is_holding ? FOLLOWED_STOP : FOLLOWED_START))
         return 0;
-    return CV_MIN(followed * prospect->batch / expected, 1.0);
+    return CV_MIN(share * prospect->batch / expected * (1 + COMPANY_ERRORS / sqrt(followed)), 1.0);
 }
 
 /* T where company makes the rate this. */
@@ -103,7 +128,7 @@ static double time_at(double rate, const struct terms *terms)
     if (rate * terms->cost_ratio_s <= (terms->is_holding ? WORTH_STOP : WORTH_START))
         return 0;
     return CV_MIN(model_least_cost_time(rate, terms->cost_ratio_s),
-                  model_budget_time(rate, terms->budget_s));
+                  model_budget_time(rate, terms->aimed_s));
 }
 
 static double derive_time(const struct prospect *prospect, const struct terms *terms,
@@ -119,36 +144,56 @@ static double derive_time(const struct prospect *prospect, const struct terms *t
     return time_s;
 }
 
-static uint64_t settle_ns(uint64_t old_ns, double new_s, double margin)
+static uint64_t to_ns(double seconds)
 {
-    double new_ns = new_s * 1e9, old = (double)old_ns;
+    return (uint64_t)(seconds * 1e9 + 0.5);
+}
 
-    return fabs(new_ns - old) <= margin * old ? old_ns : (uint64_t)(new_ns + 0.5);
+static uint64_t settle_time_ns(uint64_t old_ns, double time_s, double rate,
+                               const struct terms *terms)
+{
+    double old_s = (double)old_ns / 1e9;
+    double limit_s = model_budget_time(rate, terms->aimed_s) * (1 + MARGIN);
+
+    return old_ns > 0 && old_s <= limit_s && fabs(time_s - old_s) <= MARGIN * (time_s + 1 / rate)
+               ? old_ns
+               : to_ns(time_s);
 }
 
 static uint64_t derive_silence_ns(const struct prospect *prospect, double time_s, uint64_t old_ns)
 {
     double gap_s = traffic_close_gap(prospect->traffic, time_s * prospect->speed);
     double silence_s = CV_MAX(SILENCE_GAPS * gap_s / prospect->speed, SILENCE_S_MIN);
+    double old_s = (double)old_ns / 1e9;
 
     if (traffic_burstiness(prospect->traffic) < (old_ns > 0 ? BURSTY_STOP : BURSTY_START) ||
         silence_s >= time_s)
         return 0;
-    return settle_ns(old_ns, silence_s, SILENCE_MARGIN);
+    return fabs(silence_s - old_s) <= SILENCE_MARGIN * old_s ? old_ns : to_ns(silence_s);
 }
 
-/* K of the budget, in packets. Within a burst the rate of the burst counts, not that of all time.
- */
-static unsigned derive_packets(const struct prospect *prospect, double time_s, bool is_bursty,
-                               double budget_s, unsigned old)
+/* K at so many batches per second: no more than fit the budget, nor than pay. */
+static unsigned packets_at(double rate, const struct terms *terms, double batch)
+{
+    double batches = CV_MIN(model_budget_packets(rate, terms->budget_s),
+                            model_least_cost_packets(rate, terms->cost_ratio_s));
+
+    batches = CV_MIN(CV_MAX(batches, 2.0), (double)HOLD_BATCHES_MAX);
+    return (unsigned)CV_MIN(batches * batch + 0.5, (double)HOLD_PACKETS_MAX);
+}
+
+/* Within a burst the rate of the burst counts, not that of all time. K may be up to two margins
+ * more than its formula says, which counts on no T: T keeps the budget also then. */
+static unsigned derive_packets(const struct prospect *prospect, const struct terms *terms,
+                               double time_s, bool is_bursty, unsigned old)
 {
     double gap_s = traffic_close_gap(prospect->traffic, time_s * prospect->speed);
     double rate = is_bursty ? prospect->speed / gap_s : prospect->rate;
-    double batches = CV_MAX(model_budget_packets(rate, budget_s), 2.0);
-    double packets = floor(CV_MIN(batches, (double)HOLD_BATCHES_MAX) * prospect->batch);
 
-    packets = CV_MIN(packets, (double)HOLD_PACKETS_MAX);
-    return fabs(packets - old) <= CV_MAX(MARGIN * old, 1.0) ? old : (unsigned)packets;
+    if (old >= packets_at(rate, terms, prospect->batch) &&
+        old <= packets_at(rate * (1 + 2 * MARGIN), terms, prospect->batch))
+        return old;
+    return packets_at(rate * (1 + MARGIN), terms, prospect->batch);
 }
 
 static void hold_nothing(struct hold_rule *rule)
@@ -176,12 +221,14 @@ static double cost_ratio_s(double transfer_s, const struct hold_config *hold)
 }
 
 static double derive(struct hold_rule *rule, const struct traffic *arrivals, double speed,
-                     double transfer_s, const struct hold_config *hold)
+                     double transfer_s, const struct hold_config *hold, double trim)
 {
+    double budget_s = (double)hold->delay_budget_ns / 1e9;
     struct prospect prospect = prospect_of(arrivals, speed);
     struct terms terms = {
         .cost_ratio_s = cost_ratio_s(transfer_s, hold) / prospect.batch,
-        .budget_s = (double)hold->delay_budget_ns / 1e9 * BUDGET_AIMED,
+        .budget_s = budget_s,
+        .aimed_s = budget_s * BUDGET_AIMED * trim,
         .is_holding = rule->time_max_ns > 0,
     };
     double company, time_s;
@@ -195,17 +242,17 @@ static double derive(struct hold_rule *rule, const struct traffic *arrivals, dou
         hold_nothing(rule);
         return company;
     }
-    rule->time_max_ns = settle_ns(rule->time_max_ns, time_s, MARGIN);
+    rule->time_max_ns = settle_time_ns(rule->time_max_ns, time_s, prospect.rate * company, &terms);
     rule->silence_max_ns = derive_silence_ns(&prospect, time_s, rule->silence_max_ns);
-    rule->packets_max = derive_packets(&prospect, time_s, rule->silence_max_ns > 0, terms.budget_s,
-                                       rule->packets_max);
+    rule->packets_max =
+        derive_packets(&prospect, &terms, time_s, rule->silence_max_ns > 0, rule->packets_max);
     return company;
 }
 
 double controller_derive(struct hold_rule *rule, const struct traffic *arrivals, double transfer_s,
                          const struct hold_config *hold)
 {
-    return derive(rule, arrivals, 1, transfer_s, hold);
+    return derive(rule, arrivals, 1, transfer_s, hold, 1);
 }
 
 /* --- what the model says of a rule --- */
@@ -216,8 +263,8 @@ static void predict(const struct hold_rule *rule, const struct prospect *prospec
                     double *ret_wait_s)
 {
     double limit = rule->packets_max, time_s = (double)rule->time_max_ns / 1e9;
-    double opening = prospect->batch - 1, more = CV_MAX(floor(limit - opening), 1.0);
-    double batches = CV_MAX(floor(limit / prospect->batch), 1.0);
+    double opening = prospect->batch - 1, more = CV_MAX(floor(limit - opening + 0.5), 1.0);
+    double batches = CV_MAX(floor(limit / prospect->batch + 0.5), 1.0);
 
     *ret_size = CV_MIN(prospect->batch, limit);
     *ret_wait_s = 0;
@@ -247,7 +294,8 @@ void controller_look_ahead(const struct controller *controller, const struct hol
     struct model_costs costs = controller->transfer.line;
     struct controller_outlook outlook = {.rate = rate, .rule = controller->rule};
 
-    (void)derive(&outlook.rule, arrivals, speed, transfer_cost_s(controller), hold);
+    (void)derive(&outlook.rule, arrivals, speed, transfer_cost_s(controller), hold,
+                 controller->trim);
     predict(&outlook.rule, &prospect, &outlook.mean_size, &outlook.mean_wait_s);
     costs.transfer_s += controller->calls_wanted * controller->call_s;
     if (costs.transfer_s + costs.packet_s > 0) {
@@ -263,7 +311,6 @@ void controller_init(struct controller *controller, const struct hold_config *ho
 {
     *controller = (struct controller){
         .calls_wanted = 1,
-        .company = 1,
         .rule.place = HOLD_PLACE_CALL,
     };
     controller_set(controller, hold);
@@ -281,6 +328,9 @@ void controller_set(struct controller *controller, const struct hold_config *hol
 {
     set_stated(&controller->rule, hold);
     update_predictions(controller);
+    controller->recent_packets = controller->recent_wait_s = 0;
+    controller->trial = (struct controller_trial){0};
+    controller->trim = controller->company = 1;
     controller->must_derive = true;
 }
 
@@ -321,10 +371,17 @@ void controller_departed(struct controller *controller, const struct hold_group 
                          uint64_t now_ns)
 {
     struct controller_record *record = &controller->record;
+    double wait_s = 0;
 
+    if (group->batches[0].arrived_ns < now_ns && !group->has_express) {
+        controller->trial.fresh++;
+        controller->trial.joined += group->batch_count > 1;
+    }
     for (unsigned i = 0; i < group->batch_count; i++)
-        record->wait_s +=
-            (double)(now_ns - group->batches[i].arrived_ns) / 1e9 * group->batches[i].packets;
+        wait_s += (double)(now_ns - group->batches[i].arrived_ns) / 1e9 * group->batches[i].packets;
+    controller->recent_packets += group->packets;
+    controller->recent_wait_s += wait_s;
+    record->wait_s += wait_s;
     record->groups++;
     record->packets += group->packets;
     record->predicted_size += controller->predicted_size;
@@ -340,6 +397,88 @@ static void fade_record(struct controller_record *record, uint64_t elapsed_ns)
     record->wait_s *= kept;
     record->predicted_size *= kept;
     record->predicted_wait_s *= kept;
+}
+
+static void update_trim(struct controller *controller, double budget_s, uint64_t elapsed_ns)
+{
+    double kept = exp(-(double)elapsed_ns / RECENT_NS);
+    double excess = controller->recent_wait_s / (budget_s * controller->recent_packets) - 1;
+    double step = (double)elapsed_ns / (excess > 0 ? TRIM_DOWN_NS : TRIM_UP_NS);
+
+    if (controller->recent_packets > 0 && budget_s > 0)
+        controller->trim *= 1 - CV_MIN(excess, 1.0) * CV_MIN(step, 0.5);
+    controller->trim = CV_MIN(CV_MAX(controller->trim, TRIM_MIN), 1.0);
+    controller->recent_packets *= kept;
+    controller->recent_wait_s *= kept;
+}
+
+/* Counts groups that waited since the last update. Where the rate is falling, the mean of it is
+ * behind; the packets of just that time are not. */
+static void continue_trial(struct controller *controller, uint64_t elapsed_ns)
+{
+    struct controller_trial *trial = &controller->trial;
+    const struct traffic *arrivals = &controller->arrivals;
+    double fresh_rate = controller->fresh_packets * 1e9 / (double)CV_MAX(elapsed_ns, 1u);
+    double rate = CV_MIN(fresh_rate, arrivals->rate) * (1 - traffic_together(arrivals));
+    const struct hold_rule *rule = &controller->rule;
+    uint64_t alone_ns = rule->silence_max_ns > 0 ? rule->silence_max_ns : rule->time_max_ns;
+
+    trial->expected += trial->fresh * -expm1(-rate * (double)alone_ns / 1e9);
+    trial->fresh = 0;
+}
+
+/* Compares what holding brings with what it should: packets that come only after the last was
+ * delivered look like company until they are made to wait. */
+static void judge_trial(struct controller *controller, uint64_t now_ns)
+{
+    struct controller_trial *trial = &controller->trial;
+
+    if (trial->expected < TRIAL_EXPECTED)
+        return;
+    if (trial->joined < TRIAL_FAILED * trial->expected) {
+        trial->futile_ns = CV_MIN(CV_MAX(2 * trial->futile_ns, FUTILE_NS_MIN), FUTILE_NS_MAX);
+        trial->futile_until_ns = now_ns + trial->futile_ns;
+    } else {
+        trial->futile_ns = 0;
+        trial->rate = prospect_of(&controller->arrivals, 1).rate;
+    }
+    trial->expected = trial->joined = 0;
+}
+
+static void begin_trial(struct controller *controller)
+{
+    controller->trial.rate = prospect_of(&controller->arrivals, 1).rate;
+    controller->trial.expected = controller->trial.joined = controller->trial.fresh = 0;
+    controller->trial.futile_until_ns = 0;
+}
+
+static bool is_futile(const struct controller *controller, uint64_t now_ns)
+{
+    const struct controller_trial *trial = &controller->trial;
+
+    return now_ns < trial->futile_until_ns &&
+           prospect_of(&controller->arrivals, 1).rate < FUTILE_RATES * trial->rate;
+}
+
+/* K and T of HOLD_ADAPTIVE, from all that is known. */
+static void update_rule(struct controller *controller, const struct hold_config *hold,
+                        uint64_t now_ns)
+{
+    struct hold_rule *rule = &controller->rule;
+    bool was_holding = rule->time_max_ns > 0;
+
+    judge_trial(controller, now_ns);
+    if (is_futile(controller, now_ns)) {
+        controller->company = 0;
+        hold_nothing(rule);
+    } else if (controller->was_silent) {
+        hold_nothing(rule);
+    } else {
+        controller->company = derive(rule, &controller->arrivals, 1, transfer_cost_s(controller),
+                                     hold, controller->trim);
+    }
+    if (!was_holding && rule->time_max_ns > 0)
+        begin_trial(controller);
 }
 
 /* Merging across bursts needs the data to wait; otherwise it goes at once. */
@@ -359,20 +498,21 @@ static void update_place(struct controller *controller)
 void controller_update(struct controller *controller, const struct hold_config *hold,
                        uint64_t now_ns)
 {
-    double transfer_s;
+    uint64_t elapsed_ns;
 
     if (now_ns - controller->updated_ns < CONTROLLER_INTERVAL_NS && !controller->must_derive)
         return;
+    elapsed_ns = now_ns - controller->updated_ns;
     traffic_update(&controller->arrivals, now_ns);
-    fade_record(&controller->record, now_ns - controller->updated_ns);
+    fade_record(&controller->record, elapsed_ns);
+    update_trim(controller, (double)hold->delay_budget_ns / 1e9, elapsed_ns);
+    continue_trial(controller, elapsed_ns);
     update_place(controller);
-    transfer_s = transfer_cost_s(controller);
-    controller->cost_ratio_s = cost_ratio_s(transfer_s, hold);
-    if (controller->was_silent && hold->mode == HOLD_ADAPTIVE)
-        hold_nothing(&controller->rule);
+    controller->cost_ratio_s = cost_ratio_s(transfer_cost_s(controller), hold);
+    if (hold->mode == HOLD_ADAPTIVE)
+        update_rule(controller, hold, now_ns);
     else
-        controller->company =
-            controller_derive(&controller->rule, &controller->arrivals, transfer_s, hold);
+        set_stated(&controller->rule, hold);
     update_predictions(controller);
     controller->was_silent = controller->must_derive = false;
     controller->updated_ns = now_ns;

@@ -3,15 +3,18 @@
  * what arrives, what transfers and calls cost, and when the guest answers; about once in a
  * millisecond it derives K and T from the model:
  *
- *   T = min(T of least cost, T of the delay budget),  K from the budget
+ *   T = min(T of least cost, T of the delay budget),  K = min(K of either)
  *
  * Whether waiting pays at all is asked of the traffic rather than of its rate alone: where fewer
  * packets are followed by another within T than Poisson arrivals of that rate would be (requests
  * that each wait for an answer, even distances longer than T), the rate is scaled down by as much,
  * in the end to "never". Nothing waits either before some packets were seen to be followed, nor
  * when packets come after a silence, before a millisecond of them has been seen: a lone packet
- * never waits. Where arrivals come in bursts, silence of two mean gaps ends a convoy. A rule
- * changes only by a margin (hysteresis), so that it does not flutter.
+ * never waits. Requests that are answered within T look like company until they are made to wait;
+ * when nobody joins them then, holding is given up for a while. Where arrivals come in bursts,
+ * silence of two mean gaps ends a convoy. Where groups are measured to wait longer than the budget
+ * all the same, T is shortened by as much. A rule changes only by a margin (hysteresis), so that it
+ * does not flutter.
  *
  * Packets that are found together (a burst from a ring, or what came while the worker was busy)
  * travel together anyway. So what the rules are asked is whether to wait for the next such batch:
@@ -45,6 +48,16 @@ struct controller_record {
     double predicted_wait_s; /* ... E[W] times packets */
 };
 
+/* Whether those that wait are joined as the model says. */
+struct controller_trial {
+    unsigned fresh;           /* groups that waited since the last update */
+    double joined;            /* groups that waited and were joined */
+    double expected;          /* ... that should have been, by the model */
+    double rate;              /* batches per second when it began, or last went well */
+    uint64_t futile_ns;       /* for how long holding was given up last; 0: it went well */
+    uint64_t futile_until_ns; /* nothing is held until then */
+};
+
 struct controller {
     struct traffic arrivals;
     struct costs transfer; /* worker: seconds to deliver a group, without the call */
@@ -58,9 +71,13 @@ struct controller {
     double company;        /* scale of the rate, 0 to 1: 1 for Poisson arrivals and denser ones */
     double predicted_size; /* E[B] and E[W] of the rule at the rate it was derived from */
     double predicted_wait_s;
-    bool must_derive; /* the owner's wish has changed */
-    bool was_silent;  /* packets came after a silence: nothing is known of their company */
+    double trim;           /* what is left of the budget for T, since groups wait longer: up to 1 */
+    double recent_packets; /* departed lately, decaying, ... */
+    double recent_wait_s;  /* ... and their waits, added up */
+    bool must_derive;      /* the owner's wish has changed */
+    bool was_silent;       /* packets came after a silence: nothing is known of their company */
     unsigned fresh_packets, fresh_mergeable; /* arrived since updated_ns */
+    struct controller_trial trial;
     struct controller_record record;
 };
 

@@ -170,3 +170,9 @@ double model_least_cost_time(double rate, double cost_ratio_s)
     /* (sqrt(1 + excess) - 1) / rate, likewise */
     return excess / (1 + sqrt(1 + excess)) / rate;
 }
+
+double model_least_cost_packets(double rate, double cost_ratio_s)
+{
+    /* One more pays while K (K-1) <= 2 rate q. */
+    return floor((1 + sqrt(1 + 8 * rate * cost_ratio_s)) / 2 * ROUNDING);
+}

@@ -10,8 +10,11 @@
  *   capacity              1 / (c1 + c0 / E[B])
  *   wait for the channel  Pollaczek and Khinchine, M/G/1: convoys at rate/E[B], service c0 + c1 B
  *
- * Convoys released by a rule arrive at the channel more regularly than a Poisson process, so the
- * wait for the channel is an upper bound unless K = 1, where it is exact.
+ * The wait for the channel is exact for K = 1. Otherwise it is an upper bound: the time between two
+ * releases, a packet's random arrival and then the shorter of T and K-1 more of them, has an
+ * increasing failure rate, so it varies less than the exponential time that the formula assumes
+ * (in convex order), and queues behind it are shorter. How much shorter: see the table that
+ * tests/model/queueing_model_test.c prints; the busier the channel, the more.
  *
  * Pure functions of doubles: seconds and packets per second. `packets_max` is K, at least 1;
  * `time_s` is T, at least 0; `rate` is positive.
@@ -65,7 +68,12 @@ double model_budget_packets(double rate, double budget_s);
  * Least cost: `cost_ratio_s` = q is the cost of one transfer divided by the cost of one packet
  * waiting for one second. Minimises (transfers + waiting) per second:
  *   T = 0 where rate q <= 1, else (sqrt(2 rate q - 1) - 1) / rate
+ * where it is T alone that ends a convoy (K unlimited).
  */
 double model_least_cost_time(double rate, double cost_ratio_s);
+
+/* ... and where it is K alone that ends a convoy: minimises q/K + (K-1) / (2 rate). It is the most
+ * that are worth waiting for also where packets come at even distances; at least 1. */
+double model_least_cost_packets(double rate, double cost_ratio_s);
 
 #endif

@@ -61,7 +61,7 @@ static void update_gaps(struct traffic *traffic, float kept)
     uint64_t fresh = 0;
     float weight = 1, sum = 0;
 
-    for (unsigned i = 0; i < TRAFFIC_GAP_BUCKETS; i++)
+    for (unsigned i = 1; i < TRAFFIC_GAP_BUCKETS; i++)
         fresh += traffic->gap_fresh[i];
     if (fresh > TRAFFIC_GAPS_PER_UPDATE)
         weight = (float)TRAFFIC_GAPS_PER_UPDATE / (float)fresh;

@@ -19,8 +19,8 @@ enum {
     TRAFFIC_GAP_VALUE_BITS = 31, /* the last bucket holds everything from 2^31 ns (2.1 s) on */
     TRAFFIC_GAP_BUCKETS =
         ((TRAFFIC_GAP_VALUE_BITS - TRAFFIC_GAP_SUB_BITS + 1) << TRAFFIC_GAP_SUB_BITS) + 1,
-    TRAFFIC_GAPS_PER_UPDATE = 64, /* what one update weighs at most, so that a dense millisecond
-                                     does not drown the following ones */
+    TRAFFIC_GAPS_PER_UPDATE = 64, /* what one update weighs at most (gaps above 0), so that a dense
+                                     millisecond does not drown the following ones */
 };
 
 struct traffic {
