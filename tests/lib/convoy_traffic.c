@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "disturb.h"
 #include "exchange.h"
 #include "guest/vhost_user.h"
 #include "open_loop.h"
@@ -59,12 +60,22 @@ static const char usage[] =
     "  --then SPEC         other arrivals from half of the time on\n"
     "  --seconds S         how long (default 2)\n"
     "  --warm-up S         of that: not measured (default 0.2)\n"
+    "  --disturb L,R,D     TCP or UDP streams of which the shares L, R and D are left out, sent\n"
+    "                      behind later ones, and sent twice; every packet is held against what "
+    "was\n"
+    "                      sent, also when it comes as part of a super-packet; --size is the "
+    "largest\n"
+    "                      payload (default: what fits 1500 bytes)\n"
+    "  --flows N           flows of such streams in each direction (default 8)\n"
     "  --time-limit S      seconds until the run counts as hung (default 120)\n";
+
+enum { DEFAULT_SIZE = 60 };
 
 struct arguments {
     struct front_end_options front;
     struct exchange_options exchange;
     struct ping_pong_options ping_pong; /* rounds 0: no ping-pong */
+    struct disturb_options disturb;     /* flows 0: nothing is disturbed */
     const char *arrivals, *then;        /* what is measured at times of its own; NULL: nothing */
     double seconds, warm_up_seconds;
     struct front_cut cut;
@@ -103,6 +114,8 @@ enum option_key {
     OPT_PAUSE,
     OPT_ARM_DELAY,
     OPT_BULK_EVERY,
+    OPT_DISTURB,
+    OPT_FLOWS,
     OPT_ARRIVALS,
     OPT_THEN,
     OPT_SECONDS,
@@ -141,6 +154,8 @@ static const struct option options[] = {
     {"pause", required_argument, NULL, OPT_PAUSE},
     {"arm-delay", required_argument, NULL, OPT_ARM_DELAY},
     {"bulk-every", required_argument, NULL, OPT_BULK_EVERY},
+    {"disturb", required_argument, NULL, OPT_DISTURB},
+    {"flows", required_argument, NULL, OPT_FLOWS},
     {"arrivals", required_argument, NULL, OPT_ARRIVALS},
     {"then", required_argument, NULL, OPT_THEN},
     {"seconds", required_argument, NULL, OPT_SECONDS},
@@ -236,6 +251,48 @@ static void set_bulk(struct ping_pong_options *ping_pong, char *text)
     ping_pong->bulk_frames = number_of(comma + 1, UINT64_MAX);
 }
 
+/* Three shares: below 1 together, or nothing would ever arrive as it was. */
+static void set_disturb(struct disturb_options *disturb, char *text)
+{
+    double shares[3] = {0};
+    char *rest = text;
+
+    for (unsigned i = 0; i < CV_COUNT_OF(shares); i++) {
+        const char *word = strsep(&rest, ",");
+        char *end = NULL;
+
+        shares[i] = word ? strtod(word, &end) : -1;
+        if (!word || end == word || *end || !(shares[i] >= 0 && shares[i] <= 0.5)) {
+            fprintf(stderr,
+                    "convoy-traffic: \"%s\" is not LOSS,REORDER,DUPLICATE, each a share from 0 to "
+                    "0.5\n",
+                    word ? word : "");
+            exit(2);
+        }
+    }
+    if (rest)
+        fail("more than three shares", rest);
+    disturb->loss = shares[0];
+    disturb->reorder = shares[1];
+    disturb->duplicate = shares[2];
+}
+
+static void set_disturb_option(struct arguments *a, int key, char *value)
+{
+    switch (key) {
+    case OPT_DISTURB:
+        set_disturb(&a->disturb, value);
+        a->disturb.flows = a->disturb.flows ? a->disturb.flows : 8;
+        break;
+    case OPT_FLOWS:
+        a->disturb.flows = (unsigned)number_of(value, DISTURB_FLOWS_MAX);
+        break;
+    default:
+        fprintf(stderr, "%s", usage);
+        exit(2);
+    }
+}
+
 static void set_open_loop_option(struct arguments *a, int key, char *value)
 {
     switch (key) {
@@ -253,8 +310,7 @@ static void set_open_loop_option(struct arguments *a, int key, char *value)
         a->warm_up_seconds = seconds_of(value, 0);
         break;
     default:
-        fprintf(stderr, "%s", usage);
-        exit(2);
+        set_disturb_option(a, key, value);
     }
 }
 
@@ -424,6 +480,29 @@ static void report_ping_pong(const struct ping_pong_result *p)
            (double)histogram_quantile(&p->round_ns, 0.99) / 1e3, (double)p->round_ns.max / 1e3);
 }
 
+static void report_disturb(const struct exchange *exchange, const struct disturb_result *d)
+{
+    double seconds = (double)(exchange->finished_ns - exchange->started_ns) / 1e9;
+
+    printf("result sent=%llu received=%llu lost=%llu doubled=%llu reordered=%llu altered=%llu "
+           "super=%llu merged=%llu foreign=%llu left_out=%llu swapped=%llu sent_twice=%llu "
+           "missed_calls=%llu seconds=%.3f mpps=%.3f",
+           (unsigned long long)d->counts.sent, (unsigned long long)d->counts.arrived,
+           (unsigned long long)d->counts.lost, (unsigned long long)d->counts.doubled,
+           (unsigned long long)d->counts.reordered, (unsigned long long)d->counts.altered,
+           (unsigned long long)d->super, (unsigned long long)d->merged,
+           (unsigned long long)d->foreign, (unsigned long long)d->left_out,
+           (unsigned long long)d->swapped, (unsigned long long)d->doubled,
+           (unsigned long long)exchange->missed_calls, seconds,
+           (double)d->counts.arrived / seconds / 1e6);
+}
+
+static bool disturb_is_good(const struct disturb_result *d, bool loss_allowed)
+{
+    return (loss_allowed || d->counts.lost == 0) && d->counts.doubled == 0 &&
+           d->counts.reordered == 0 && d->counts.altered == 0;
+}
+
 static void report_delay(const char *name, const struct histogram *delay_ns)
 {
     printf(" %s_mean_us=%.2f %s_p50_us=%.2f %s_p99_us=%.2f %s_max_us=%.2f", name,
@@ -452,6 +531,7 @@ static void report_open_loop(const struct open_loop_result *o)
 struct measured {
     struct ping_pong_result ping_pong;
     struct open_loop_result open_loop;
+    struct disturb_result disturb;
 };
 
 /* Arrivals are read before anything is started, so that a wrong word sends nothing. */
@@ -502,6 +582,8 @@ static bool run_mode(struct exchange *exchange, const struct arguments *a,
 
     if (a->ping_pong.rounds > 0)
         return ping_pong_run(exchange, &a->ping_pong, deadline_ns, &m->ping_pong);
+    if (a->disturb.flows > 0)
+        return disturb_run(exchange, &a->disturb, a->exchange.frames, deadline_ns, &m->disturb);
     if (a->arrivals)
         return run_open_loop(exchange, a, schedule, deadline_ns, &m->open_loop);
     return exchange_run(exchange, deadline_ns);
@@ -519,7 +601,12 @@ static void report(const struct exchange *exchange, const struct arguments *a,
         printf("first wait over 100 ms: %s\n", m->ping_pong.first_stall);
     if (!finished)
         printf("the run did not end within its time limit\n");
-    report_exchange(exchange, r);
+    if (m->disturb.first_wrong[0])
+        printf("first thing wrong: %s\n", m->disturb.first_wrong);
+    if (a->disturb.flows > 0)
+        report_disturb(exchange, &m->disturb);
+    else
+        report_exchange(exchange, r);
     if (a->ping_pong.rounds > 0)
         report_ping_pong(&m->ping_pong);
     if (a->arrivals)
@@ -549,11 +636,23 @@ static int run(const struct arguments *a, const char *const *sockets, unsigned c
     exchange_get_result(&exchange, &result);
     report(&exchange, a, &result, &measured, finished);
     finished &= exchange.missed_calls == 0 && measured.ping_pong.stalls == 0 &&
-                measured.ping_pong.bulk_failed == 0;
+                measured.ping_pong.bulk_failed == 0 &&
+                disturb_is_good(&measured.disturb, a->loss_allowed);
+    if (a->disturb.flows > 0) /* its frames are not the exchange's, and judged already */
+        result = (struct exchange_result){.faults = result.faults};
     exchange_close(&exchange);
     arrivals_uninit(&schedule.first);
     arrivals_uninit(&schedule.then);
     return finished && exchange_result_is_good(&result, a->loss_allowed) ? 0 : 1;
+}
+
+static void prepare_disturb(struct arguments *a)
+{
+    a->disturb.kind = a->exchange.kind;
+    a->disturb.offload_csum = a->exchange.offload_csum;
+    a->disturb.payload_max = a->exchange.len_max == DEFAULT_SIZE ? 0 : a->exchange.len_max;
+    if (a->exchange.kind == TRAFFIC_ETHER)
+        fail("streams are of TCP or UDP", "ether");
 }
 
 int main(int argc, char **argv)
@@ -561,8 +660,8 @@ int main(int argc, char **argv)
     struct arguments a = {
         .front = {.features = front_features_linux, .protocol_features = front_protocol_features},
         .exchange = {.kind = TRAFFIC_UDP4,
-                     .len_min = 60,
-                     .len_max = 60,
+                     .len_min = DEFAULT_SIZE,
+                     .len_max = DEFAULT_SIZE,
                      .window = 128,
                      .frames = 1000000,
                      .seed = 1},
@@ -579,7 +678,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s", usage);
         return 2;
     }
-    a.ping_pong.seed = a.exchange.seed;
+    a.ping_pong.seed = a.disturb.seed = a.exchange.seed;
+    if (a.disturb.flows > 0)
+        prepare_disturb(&a);
     if (!a.exchange.stream && a.exchange.len_max > 2000)
         a.front.transmit_bytes = (uint32_t)a.exchange.len_max + 64;
     return run(&a, (const char *const *)argv + optind, (unsigned)count);

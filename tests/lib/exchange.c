@@ -85,16 +85,18 @@ static void end_prepare(struct exchange *exchange, unsigned index)
     const struct exchange_options *options = &exchange->options;
     struct exchange_end *end = &exchange->ends[index], *peer = peer_of(exchange, index);
     struct virtio_net_hdr hdr;
+    size_t len;
 
     for (unsigned i = 0; i < FRONT_PAIRS_MAX; i++) {
         traffic_source_init(&end->sources[i], options->kind, index * FRONT_PAIRS_MAX + i, peer->mac,
                             end->mac);
         end->sources[i].offload_csum = options->offload_csum && end->may_offload_csum;
     }
-    end->pattern = calloc(1, CV_MAX(options->len_max, (size_t)HELLO_BYTES));
+    len = CV_MAX(options->len_max, traffic_frame_len_min(&end->sources[0]));
+    end->pattern = calloc(1, len);
     assert(end->pattern);
     if (!options->verify)
-        traffic_frame_build(&end->sources[0], end->pattern, options->len_max, &hdr);
+        traffic_frame_build(&end->sources[0], end->pattern, len, &hdr);
 }
 
 static void see_hello(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame,
@@ -277,11 +279,12 @@ static bool send_one(struct exchange *exchange, struct exchange_end *end, struct
     if (exchange->options.stream) {
         len = traffic_stream_build(source, room, fit_payload(exchange, end, len),
                                    exchange->options.mss, &hdr);
-    } else if (exchange->options.verify) {
-        len = CV_MAX(len, traffic_frame_len_min(source));
-        traffic_frame_build(source, room, len, &hdr);
     } else {
-        memcpy(room, end->pattern, len);
+        len = CV_MAX(len, traffic_frame_len_min(source));
+        if (exchange->options.verify)
+            traffic_frame_build(source, room, len, &hdr);
+        else
+            memcpy(room, end->pattern, len);
     }
     if (front_ring_commit(ring, &hdr, len))
         return true;

@@ -109,28 +109,36 @@ static bool was_called(struct open_loop *loop)
     return true;
 }
 
+/* A frame with this number has arrived and is as it was sent. */
+static void note_arrived(struct open_loop *loop, uint64_t number, uint64_t visible_ns)
+{
+    uint64_t sent_ns = loop->sent_ns[number % TRAFFIC_WINDOW];
+
+    if (number < loop->first_number || sent_ns < loop->measured_from_ns)
+        return;
+    loop->result->received++;
+    histogram_record(&loop->result->visible_ns, visible_ns - sent_ns, 1);
+    histogram_record(&loop->result->told_ns, CV_MAX(visible_ns, loop->called_ns) - sent_ns, 1);
+}
+
 static void see(void *context, const struct virtio_net_hdr *hdr, const uint8_t *frame, size_t len)
 {
     struct open_loop *loop = context;
     struct exchange_end *end = &loop->exchange->ends[1];
     const struct traffic_counts *counts = &end->checker.counts;
-    size_t record_at = loop->exchange->ends[0].sources[0].headers_len;
-    uint64_t before = counts->frames - counts->altered, number, sent_ns, visible_ns;
+    uint64_t frames = counts->frames, altered = counts->altered;
+    size_t at = loop->exchange->ends[0].sources[0].headers_len;
+    size_t each = hdr->gso_type != VNET_HDR_GSO_NONE ? hdr->gso_size : len;
 
     exchange_judge(end, hdr, frame, len);
-    if (counts->frames - counts->altered == before)
-        return;
-    number = get_le64(frame + record_at + 4);
-    sent_ns = loop->sent_ns[number % TRAFFIC_WINDOW];
-    if (number < loop->first_number || sent_ns < loop->measured_from_ns)
+    if (counts->frames == frames || counts->altered != altered)
         return;
     /* Some come between a look and this. The last buffer counts: they are published together. */
     if ((int16_t)(loop->to->used_index - loop->seen) > 0)
         look(loop);
-    visible_ns = loop->visible_ns[(uint16_t)(loop->to->used_index - 1) & loop->to->mask];
-    loop->result->received++;
-    histogram_record(&loop->result->visible_ns, visible_ns - sent_ns, 1);
-    histogram_record(&loop->result->told_ns, CV_MAX(visible_ns, loop->called_ns) - sent_ns, 1);
+    for (; at + TRAFFIC_RECORD_BYTES <= len; at += each)
+        note_arrived(loop, get_le64(frame + at + 4),
+                     loop->visible_ns[(uint16_t)(loop->to->used_index - 1) & loop->to->mask]);
 }
 
 /* One turn of the receiver; see the head of open_loop.h. */

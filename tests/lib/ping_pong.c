@@ -12,7 +12,8 @@
 #define STARVED_NS (20 * NS_PER_MS) /* for so long a thread that can run is given a processor */
 
 enum {
-    STALL_MS = 100,    /* a wait that is longer is a stall ... */
+    SUSPICION_MS = 20, /* a wait that is longer is watched ... */
+    STALL_MS = 100,    /* ... and from here on a stall ... */
     PATIENCE_MS = 900, /* ... which is given this long to end by itself */
 };
 
@@ -77,15 +78,26 @@ static void thread_file(pid_t pid, const char *thread, const char *file, char *t
     read_line(path, text, bytes);
 }
 
-/*
- * The switch's threads: what they do, appended to `text` as "NAME STATE", and for how long all of
- * them together have been ready to run and were given no processor (proc(5), schedstat).
- */
-static uint64_t look_at_threads(const struct front_end *fe, char *text, size_t bytes)
+/* What all threads of the switch together have had so far (schedstat in proc(5)). */
+struct thread_times {
+    uint64_t ran_ns;
+    uint64_t starved_ns; /* ready to run, and given no processor */
+};
+
+static void add_times(struct thread_times *times, const char *schedstat)
+{
+    char *end;
+
+    times->ran_ns += strtoull(schedstat, &end, 10);
+    times->starved_ns += strtoull(end, NULL, 10);
+}
+
+/* The switch's threads: their times, and what they do, appended to `text` as "NAME STATE". */
+static struct thread_times look_at_threads(const struct front_end *fe, char *text, size_t bytes)
 {
     struct ucred peer = {.pid = 0};
     socklen_t len = sizeof(peer);
-    uint64_t starved_ns = 0;
+    struct thread_times times = {0};
     char path[64];
     struct dirent *entry;
     DIR *threads;
@@ -104,29 +116,31 @@ static uint64_t look_at_threads(const struct front_end *fe, char *text, size_t b
         state = strrchr(stat, ')');
         if (state && strlen(state) > 2)
             snprintf(text + used, bytes - used, " %s %c", name, state[2]);
-        if (strchr(schedstat, ' '))
-            starved_ns += strtoull(strchr(schedstat, ' '), NULL, 10);
+        add_times(&times, schedstat);
     }
     if (threads)
         closedir(threads);
-    return starved_ns;
+    return times;
 }
 
-static void describe(struct ping_pong *game, unsigned end)
+static void describe(struct ping_pong *game, unsigned end, const struct thread_times *before)
 {
     struct ping_pong_result *result = game->result;
-    char rings[2][256];
+    struct thread_times now;
+    char rings[2][256], threads[400] = "";
 
     if (result->first_stall[0])
         return;
     front_ring_describe(receiveq(game, end), rings[0], sizeof(rings[0]));
     front_ring_describe(transmitq(game, end ^ 1), rings[1], sizeof(rings[1]));
+    now = look_at_threads(&game->exchange->ends[end].fe, threads, sizeof(threads));
     snprintf(result->first_stall, sizeof(result->first_stall),
              "round %llu: end %u waits. Its receiveq: %s. The sender's transmitq: %s. Threads of "
-             "the switch:",
-             (unsigned long long)result->rounds, end, rings[0], rings[1]);
-    (void)look_at_threads(&game->exchange->ends[end].fe, result->first_stall,
-                          sizeof(result->first_stall));
+             "the switch:%s; since the wait began they ran %.1f ms and waited for a processor "
+             "%.1f ms.",
+             (unsigned long long)result->rounds, end, rings[0], rings[1], threads,
+             (double)(now.ran_ns - before->ran_ns) / 1e6,
+             (double)(now.starved_ns - before->starved_ns) / 1e6);
 }
 
 /* Sleeps until the call, at most `timeout_ms`; false when none came. */
@@ -158,47 +172,54 @@ static bool came_late(struct ping_pong *game, unsigned end)
     return false;
 }
 
-/* Nothing came in a wait that began at `from_ns`. True when the frame is there in the end. */
-static bool stalled(struct ping_pong *game, unsigned end, uint64_t from_ns)
+/*
+ * Nothing came for SUSPICION_MS of a wait that began at `from_ns`. True when it ended before it
+ * counts as a stall; false: the round has failed or was delayed, and all is counted.
+ */
+static bool wait_on(struct ping_pong *game, unsigned end, uint64_t from_ns)
 {
     const struct front_end *fe = &game->exchange->ends[end].fe;
-    uint64_t waited_ns = clock_now_ns() - from_ns, starved_ns;
-    char ignored[512] = "";
+    struct front_ring *ring = receiveq(game, end);
+    char ignored[400] = "";
+    struct thread_times before = look_at_threads(fe, ignored, sizeof(ignored)), after;
+    uint64_t waited_ns;
     bool was_late;
 
-    starved_ns = look_at_threads(fe, ignored, sizeof(ignored));
-    describe(game, end);
+    if (await_call(ring, STALL_MS - SUSPICION_MS))
+        return true;
+    waited_ns = clock_now_ns() - from_ns;
+    describe(game, end, &before);
     was_late = came_late(game, end);
-    starved_ns = look_at_threads(fe, ignored, sizeof(ignored)) - starved_ns;
+    ignored[0] = '\0';
+    after = look_at_threads(fe, ignored, sizeof(ignored));
     /* Who was not woken in time himself has kept nobody waiting; and the others fared alike. */
-    if (was_late && (starved_ns > STARVED_NS || waited_ns > STALL_MS * NS_PER_MS + STARVED_NS))
+    if (was_late && (after.starved_ns - before.starved_ns > STARVED_NS ||
+                     waited_ns > STALL_MS * NS_PER_MS + STARVED_NS))
         game->result->starved++;
     else
         game->result->stalls++;
-    front_ring_calls_disable(receiveq(game, end));
-    return arrived(game, end);
+    return false;
 }
 
 /* Waits as a driver does: look, ask for a call, look again, sleep. */
 static bool await_frame(struct ping_pong *game, unsigned end)
 {
     struct front_ring *ring = receiveq(game, end);
+    bool is_over = false;
 
     spin(draw(game, game->options->arm_ns_max));
-    for (;;) {
-        bool ready = front_ring_calls_enable(ring, 0), called = true;
+    while (!arrived(game, end)) {
         uint64_t from_ns = clock_now_ns();
 
-        if (!ready) {
+        if (is_over)
+            return false;
+        if (!front_ring_calls_enable(ring, 0)) {
             game->result->sleeps++;
-            called = await_call(ring, STALL_MS);
+            is_over = !await_call(ring, SUSPICION_MS) && !wait_on(game, end, from_ns);
         }
-        if (!called)
-            return stalled(game, end, from_ns);
         front_ring_calls_disable(ring);
-        if (arrived(game, end))
-            return true;
     }
+    return true;
 }
 
 static bool serve(struct ping_pong *game, unsigned end)

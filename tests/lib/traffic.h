@@ -81,7 +81,8 @@ struct traffic_counts {
     uint64_t reordered; /* arrived after a later one of their flow */
     uint64_t altered;   /* not as they were sent, or against the rules */
     uint64_t foreign;   /* frames of others */
-    uint64_t super;     /* super-packets among `frames` */
+    uint64_t super;     /* super-packets: of streams among `frames`, else see `merged` */
+    uint64_t merged;    /* numbered frames among `frames` that came in super-packets */
 };
 
 struct traffic_flow {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "crc32c.h"
+#include "cutter.h"
 #include "traffic.h"
 #include "traffic_bytes.h"
 
@@ -264,6 +265,34 @@ static void check_numbered(struct traffic_checker *checker, struct frame_view *v
     }
 }
 
+/* One of the packets of a super-packet that was merged from numbered frames. */
+static void check_cut(void *context, const uint8_t *packet, size_t len)
+{
+    static const struct virtio_net_hdr no_hdr;
+    struct traffic_checker *checker = context;
+    struct frame_view view;
+
+    checker->counts.frames++;
+    checker->counts.merged++;
+    checker->counts.bytes += len;
+    if (!view_init(&view, &no_hdr, packet, len))
+        wrong(checker, "a super-packet holds %zu bytes of something else", len);
+    else
+        check_numbered(checker, &view);
+}
+
+static void check_numbered_super(struct traffic_checker *checker, const struct frame_view *view)
+{
+    struct error error;
+
+    checker->counts.frames--; /* its packets count, and what cannot be cut counts once */
+    checker->counts.bytes -= view->frame_len;
+    if (cutter_cut(view->hdr, view->frame, view->frame_len, check_cut, checker, &error) == 0) {
+        checker->counts.frames++;
+        wrong(checker, "%s", error.text);
+    }
+}
+
 /* --- streams --- */
 
 static void count_stretch(struct traffic_checker *checker, struct traffic_flow *flow,
@@ -350,7 +379,9 @@ void traffic_check(void *context, const struct virtio_net_hdr *hdr, const uint8_
         return;
     if (!gso_is_right(checker, &view) || (view.ip && !checksum_is_right(checker, &view)))
         return;
-    if (view.port == TRAFFIC_NUMBERED_PORT)
+    if (view.port == TRAFFIC_NUMBERED_PORT && hdr->gso_type != VNET_HDR_GSO_NONE)
+        check_numbered_super(checker, &view);
+    else if (view.port == TRAFFIC_NUMBERED_PORT)
         check_numbered(checker, &view);
     else if (view.tcp)
         check_tcp(checker, &view);

@@ -71,6 +71,60 @@ static void crc_vectors(void **state)
     }
 }
 
+/* Equal numbered datagrams, as a switch that merges delivers them. */
+static size_t build_merged(struct fixture *f, unsigned count, size_t len)
+{
+    static uint8_t single[2000];
+    size_t headers = f->source.headers_len, each = len - headers, total = headers;
+    uint64_t sum;
+
+    for (unsigned i = 0; i < count; i++) {
+        traffic_frame_build(&f->source, single, len, &f->hdr);
+        memcpy(f->frame + total, single + headers, each);
+        total += each;
+    }
+    memcpy(f->frame, single, headers);
+    put_be16(f->frame + 18, (uint16_t)(total - 54)); /* IPv6: payload length */
+    put_be16(f->frame + 58, (uint16_t)(total - 54)); /* UDP: length */
+    sum = sum_pseudo_header(f->frame + 14, true, 17, total - 54);
+    put_be16(f->frame + 60, sum_fold(sum));
+    f->hdr = (struct virtio_net_hdr){.flags = VNET_HDR_F_NEEDS_CSUM,
+                                     .gso_type = VNET_HDR_GSO_UDP_L4,
+                                     .hdr_len = (uint16_t)headers,
+                                     .gso_size = (uint16_t)each,
+                                     .csum_start = 54,
+                                     .csum_offset = 6};
+    return total;
+}
+
+/* Each of them counts and is judged; one bad byte is seen, and only its frame is wrong. */
+static void merged_numbered_frames_are_judged(void **state)
+{
+    struct fixture *f = fixture_new(TRAFFIC_UDP6, false, TRAFFIC_TAKES_CSUM | TRAFFIC_TAKES_USO);
+    size_t len = build_merged(f, 5, 200);
+
+    (void)state;
+    traffic_check(&f->checker, &f->hdr, f->frame, len);
+    assert_string_equal(f->checker.first_wrong, "");
+    assert_int_equal(f->checker.counts.frames, 5);
+    assert_int_equal(f->checker.counts.merged, 5);
+    assert_int_equal(f->checker.counts.super, 1);
+    assert_int_equal(f->checker.counts.bytes, 5 * 200);
+    assert_int_equal(traffic_lost(&f->checker, 7, 5), 0);
+
+    len = build_merged(f, 3, 100);
+    f->frame[len - 100] ^= 1;
+    traffic_check(&f->checker, &f->hdr, f->frame, len);
+    assert_int_equal(f->checker.counts.altered, 1);
+    assert_int_equal(traffic_lost(&f->checker, 7, 8), 1);
+
+    len = build_merged(f, 3, 100);
+    f->hdr.gso_size++;
+    traffic_check(&f->checker, &f->hdr, f->frame, len);
+    assert_true(f->checker.counts.altered > 1);
+    fixture_free(f);
+}
+
 /* Every kind and every length, with and without checksum offload, is accepted as it was built. */
 static void numbered_frames_are_right(void **state)
 {
@@ -533,6 +587,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc_vectors),
         cmocka_unit_test(numbered_frames_are_right),
+        cmocka_unit_test(merged_numbered_frames_are_judged),
         cmocka_unit_test(every_bit_matters),
         cmocka_unit_test(cut_and_longer_frames_are_altered),
         cmocka_unit_test(order_is_judged),
