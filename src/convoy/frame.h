@@ -34,7 +34,7 @@ struct frame {
     uint16_t holders;           /* convoys that still hold it */
     uint8_t drop;               /* enum drop_reason found before it was bridged */
     bool is_shared;             /* flooded: other convoys may see it, so it is never edited */
-    bool checksum_is_good;      /* merging has verified its transport checksum */
+    bool checksum_is_good;      /* merging has verified its checksums */
     uint16_t merged_count;      /* first of a row: frames merged into it */
     struct frame *merged_next;  /* the row's next frame, NULL: none */
     struct frame *merged_last;  /* first of a row with merged frames: the last of them */
