@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "guest/vhost_user.h"
 #include "lib/daemon.h"
+#include "lib/disturb.h"
 #include "lib/exchange.h"
 
 enum { CASE_SECONDS_MAX = 60 };
@@ -52,6 +53,7 @@ struct honest_case {
     struct front_end_options front; /* pairs, size, regions, buffers */
     struct front_cut cut;
     struct exchange_options exchange;
+    struct disturb_options disturb; /* flows 0: the exchange's own traffic */
 };
 
 #define NUMBERED(traffic_kind, bytes_min, bytes_max, count)                                        \
@@ -60,6 +62,16 @@ struct honest_case {
 #define STREAM(traffic_kind)                                                                       \
     .kind = traffic_kind, .verify = true, .stream = true, .len_min = 1, .len_max = 62000,          \
     .frames = 4000, .window = 128
+
+#define DISTURBED(traffic_kind)                                                                    \
+    .exchange = {.kind = traffic_kind,                                                             \
+                 .verify = true,                                                                   \
+                 .len_min = 60,                                                                    \
+                 .len_max = 60,                                                                    \
+                 .frames = 50000,                                                                  \
+                 .window = 128},                                                                   \
+    .disturb = {                                                                                   \
+        .kind = traffic_kind, .flows = 14, .loss = 0.01, .reorder = 0.01, .duplicate = 0.01}
 
 static const struct honest_case cases[] = {
     {"60 bytes, many frames", .exchange = {NUMBERED(TRAFFIC_UDP4, 60, 60, 0)}},
@@ -126,6 +138,18 @@ static const struct honest_case cases[] = {
                            {UINT64_C(0x100000000), 4 << 20, 1 << 20},
                            {UINT64_C(0x100400000), 4 << 20, 0}}},
      .exchange = {NUMBERED(TRAFFIC_UDP4, 60, 1514, 50000)}},
+    {"lossy, reordered and doubled, TCP over IPv4", DISTURBED(TRAFFIC_TCP4)},
+    {"lossy, reordered and doubled, TCP over IPv6", DISTURBED(TRAFFIC_TCP6)},
+    {"lossy, reordered and doubled, UDP over IPv4", DISTURBED(TRAFFIC_UDP4)},
+    {"lossy, reordered and doubled, UDP over IPv6", DISTURBED(TRAFFIC_UDP6)},
+    {"the same, held for 32 or 50 us", "fixed", DISTURBED(TRAFFIC_TCP4)},
+    {"the same, in receive buffers of 300 bytes", .front = {.receive_bytes = 300},
+     DISTURBED(TRAFFIC_TCP4)},
+    {"the same, in pieces",
+     .cut = {.piece_count = 3, .piece_bytes = {12, 14, 30}, .each_bytes = 700},
+     DISTURBED(TRAFFIC_UDP6)},
+    {"the same, to a guest that takes no super-packets", .second_is_plain = true,
+     DISTURBED(TRAFFIC_TCP6)},
     {"four queue pairs", "many", .front = {.pairs = 4},
      .exchange = {NUMBERED(TRAFFIC_UDP4, 60, 1514, 100000)}},
     {"one queue pair of four", "many", .exchange = {NUMBERED(TRAFFIC_UDP4, 60, 1514, 50000)}},
@@ -236,13 +260,48 @@ static const char *judge(const struct honest_case *c, const struct exchange *x, 
     return text;
 }
 
+/* Disturbed streams have a judge of their own. */
+static void run_disturbed(const struct honest_case *c, struct exchange *x, uint64_t deadline_ns,
+                          char *wrong, size_t bytes)
+{
+    static struct disturb_result r;
+    bool finished = disturb_run(x, &c->disturb, c->exchange.frames, deadline_ns, &r);
+    const struct ledger_counts *counts = &r.counts;
+
+    if (!finished)
+        snprintf(wrong, bytes, "not done after %d s", CASE_SECONDS_MAX);
+    else if (counts->lost + counts->reordered + counts->doubled + counts->altered > 0)
+        snprintf(wrong, bytes, "%llu lost, %llu doubled, %llu reordered, %llu altered; %s",
+                 (unsigned long long)counts->lost, (unsigned long long)counts->doubled,
+                 (unsigned long long)counts->reordered, (unsigned long long)counts->altered,
+                 r.first_wrong);
+    else if (!c->second_is_plain && r.merged < counts->arrived / 10)
+        snprintf(wrong, bytes, "only %llu of %llu packets came in super-packets",
+                 (unsigned long long)r.merged, (unsigned long long)counts->arrived);
+}
+
+static void run_exchange(struct daemon *daemon, const struct honest_case *c, struct exchange *x,
+                         uint64_t deadline_ns, uint64_t drops, char *wrong, size_t bytes)
+{
+    for (unsigned i = 0; i < x->ends[0].fe.ring_count; i++)
+        front_end_transmitq(&x->ends[i % 2].fe, i / 2)->cut = c->cut;
+    wrong[0] = '\0';
+    if (c->disturb.flows > 0) {
+        run_disturbed(c, x, deadline_ns, wrong, bytes);
+    } else {
+        bool finished = exchange_run(x, deadline_ns);
+
+        judge(c, x, finished, drops_of(daemon, c) - drops, wrong, bytes);
+    }
+}
+
 static bool run_case(struct daemon *daemon, const struct honest_case *c, unsigned workers)
 {
     struct exchange_options options = c->exchange;
     struct front_end_options front = front_of(c);
     const char *long_frames = getenv("HONEST_FRAMES");
     uint64_t start_ns = clock_now_ns(), drops = drops_of(daemon, c);
-    char a[32], b[32], wrong[700];
+    char a[32], b[32], wrong[1000];
     const char *sockets[2] = {daemon_socket(daemon, port_name(c, false, a, sizeof(a))),
                               daemon_socket(daemon, port_name(c, true, b, sizeof(b)))};
     struct exchange x;
@@ -255,12 +314,8 @@ static bool run_case(struct daemon *daemon, const struct honest_case *c, unsigne
     if (exchange_open(&x, sockets, 2, &front, &options, &error) < 0) {
         snprintf(wrong, sizeof(wrong), "cannot start: %s", error.text);
     } else {
-        bool finished;
-
-        for (unsigned i = 0; i < x.ends[0].fe.ring_count; i++)
-            front_end_transmitq(&x.ends[i % 2].fe, i / 2)->cut = c->cut;
-        finished = exchange_run(&x, start_ns + CASE_SECONDS_MAX * UINT64_C(1000000000));
-        judge(c, &x, finished, drops_of(daemon, c) - drops, wrong, sizeof(wrong));
+        run_exchange(daemon, c, &x, start_ns + CASE_SECONDS_MAX * UINT64_C(1000000000), drops,
+                     wrong, sizeof(wrong));
         exchange_close(&x);
     }
     printf("%s %u worker%s %-48s %5llu ms%s%s\n", wrong[0] ? "FAILED" : "passed", workers,
