@@ -107,43 +107,52 @@ static void begin_message(struct disturber *d, struct disturb_flow *flow, size_t
 {
     flow->message_left = 1 + draw(d, MESSAGE_PACKETS_MAX);
     flow->segment_bytes = once_in(d, 4) ? 1 + draw(d, (unsigned)room) : room;
-    flow->acknowledgement += draw(d, 3000);
-    flow->timestamp += draw(d, 3);
-    if (once_in(d, 8))
-        flow->window = (uint16_t)draw_word(d);
-    if (once_in(d, 64))
-        flow->ttl = (uint8_t)(1 + draw(d, 255));
-    if (once_in(d, 64))
-        flow->tos = (uint8_t)(draw(d, 40) << 2);
-    if (once_in(d, 64))
-        flow->flow_label = draw(d, 1 << 20);
+    if (once_in(d, 2))
+        flow->acknowledgement += draw(d, 3000);
+    if (once_in(d, 2))
+        flow->timestamp += draw(d, 3);
 }
 
-/* What happens now and then, and forbids merging with a neighbour, or shows that it is right. */
-static void add_oddities(struct disturber *d, struct recipe *r, bool begins, bool ends)
+/* What changes for good. Each comes alone as a rule, so that no other hides that it is missed. */
+static void change_flow(struct disturber *d, struct disturb_flow *flow)
 {
-    struct disturb_flow *flow = r->flow;
-
-    r->has_sack = r->tcp && once_in(d, 100);
-    r->is_fragment = !r->ipv6 && once_in(d, 500);
-    r->has_wrong_checksum = !r->has_no_checksum && once_in(d, 300);
-    r->tcp_flags = ACK;
-    if (ends)
-        r->tcp_flags |= once_in(d, 20) ? 0 : PSH;
-    if (once_in(d, 200))
-        r->tcp_flags |= PSH;
-    if (once_in(d, 500))
-        r->tcp_flags |= URG;
-    if (ends && once_in(d, 50))
-        r->tcp_flags |= FIN;
-    if (flow->variant == VARIANT_ECN && (begins ? once_in(d, 4) : once_in(d, 200)))
-        r->tcp_flags |= CWR;
     if (once_in(d, 100))
         flow->timestamp++;
     if (once_in(d, 200))
         flow->ip_id = (uint16_t)draw_word(d);
     if (once_in(d, 200))
         flow->acknowledgement += 1448;
+    if (once_in(d, 200))
+        flow->sequence += 1 + draw(d, 5000);
+    if (once_in(d, 300))
+        flow->window = (uint16_t)draw_word(d);
+    if (once_in(d, 300))
+        flow->ttl = (uint8_t)(1 + draw(d, 255));
+    if (once_in(d, 300))
+        flow->tos = (uint8_t)(draw(d, 40) << 2);
+    if (once_in(d, 300))
+        flow->flow_label = draw(d, 1 << 20);
+    if (once_in(d, 300))
+        flow->vlan = (uint16_t)(1 + draw(d, 8));
+}
+
+/* What is odd about one packet. */
+static void add_oddities(struct disturber *d, struct recipe *r, bool begins, bool ends)
+{
+    r->has_sack = r->tcp && once_in(d, 100);
+    r->is_fragment = !r->ipv6 && once_in(d, 500);
+    r->has_wrong_checksum = !r->has_no_checksum && once_in(d, 300);
+    r->tcp_flags = ACK;
+    if (ends)
+        r->tcp_flags |= once_in(d, 5) ? 0 : PSH;
+    if (once_in(d, 200))
+        r->tcp_flags |= PSH;
+    if (once_in(d, 500))
+        r->tcp_flags |= URG;
+    if (ends && once_in(d, 50))
+        r->tcp_flags |= FIN;
+    if (r->flow->variant == VARIANT_ECN && (begins ? once_in(d, 4) : once_in(d, 200)))
+        r->tcp_flags |= CWR;
 }
 
 static void put_ipv4(struct disturber *d, const struct recipe *r, uint8_t *ip, size_t len)
@@ -231,7 +240,7 @@ static size_t put_packet(struct disturber *d, const struct recipe *r, uint8_t *p
     memcpy(packet, d->dst, 6);
     memcpy(packet + 6, d->src, 6);
     if (r->has_vlan)
-        put_be32(packet + 12, UINT32_C(0x81000000) | 7);
+        put_be32(packet + 12, UINT32_C(0x81000000) | r->flow->vlan);
     put_be16(packet + r->l3 - 2, r->ipv6 ? 0x86dd : 0x0800);
     if (r->ipv6)
         put_ipv6(d, r, packet + r->l3, len);
@@ -271,6 +280,7 @@ static size_t make_packet(struct disturber *d, struct disturb_flow *flow, uint8_
     if (begins)
         begin_message(d, flow, payload_room(d, &r));
     ends = --flow->message_left == 0;
+    change_flow(d, flow);
     add_oddities(d, &r, begins, ends);
     lay_out(&r); /* a SACK may have come */
     room = CV_MIN(payload_room(d, &r), flow->segment_bytes);

@@ -35,7 +35,7 @@ struct disturb_delayed {
 
 struct disturb_flow {
     uint32_t sequence, acknowledgement, timestamp, flow_label;
-    uint16_t ip_id, window;
+    uint16_t ip_id, window, vlan;
     uint8_t ttl, tos, variant;
     unsigned message_left;       /* packets until the short one that ends a message */
     size_t segment_bytes;        /* payload of the others */
