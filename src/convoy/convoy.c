@@ -46,6 +46,11 @@ bool convoy_merge(struct convoy *convoy, struct frame *frame, unsigned offloads,
     return false;
 }
 
+void convoy_seal(struct convoy *convoy)
+{
+    seal(convoy, convoy->loaded);
+}
+
 void convoy_seal_first(struct convoy *convoy)
 {
     seal(convoy, convoy->loaded - convoy->count + 1);

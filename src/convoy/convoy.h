@@ -50,6 +50,10 @@ void convoy_load(struct convoy *convoy, struct frame *frame);
 bool convoy_merge(struct convoy *convoy, struct frame *frame, unsigned offloads,
                   enum merge_refusal *ret_refusal);
 
+/* Nothing is merged any more into what is aboard. For when what comes behind it may not be
+ * remembered as the last of its flow, since merging is switched off. */
+void convoy_seal(struct convoy *convoy);
+
 /* The first frame is being delivered in parts: nothing is merged into it any more. */
 void convoy_seal_first(struct convoy *convoy);
 

@@ -46,9 +46,12 @@ static void release_one(struct worker *worker, struct frame *frame)
     struct port_queue *source = frame->source;
 
     if (CV_UNLIKELY(source->worker != worker->id)) {
+        if (frame->merged_next)
+            frame->merged_next = NULL; /* the others of its row come back on their own */
         worker_hand_back(worker, frame);
         return;
     }
+    assert(frame->holders > 0);
     if (--frame->holders > 0)
         return;
     if (source->kick_rule.time_max_ns > 0)
@@ -83,6 +86,8 @@ void worker_purge_lane(struct worker *worker, struct lane *lane, const struct po
     front = convoy_frames(convoy)[0];
     count = convoy_remove_source(convoy, source, removed);
     counter_add(&lane->outlet->counters.drops[reason], packets - convoy->packets);
+    if (convoy->count == 0 && lane->untold == 0)
+        hold_group_clear(&lane->waiting); /* what was dropped is no group */
     if (count > 0 && removed[0] == front) {
         if (ops->forget_front && lane->queue->worker == worker->id)
             ops->forget_front(lane->queue);
@@ -151,7 +156,6 @@ static unsigned settle_dirty(struct worker *worker, struct port_queue **ret_shor
         queue->is_dirty = false;
         if (CV_UNLIKELY(!queue->port->ops->settle(queue))) {
             ret_short[short_count++] = queue;
-            worker_tell_sender(worker, queue);
             continue;
         }
         if (CV_UNLIKELY(queue->wants_back))
@@ -159,6 +163,13 @@ static unsigned settle_dirty(struct worker *worker, struct port_queue **ret_shor
         worker_tell_sender_in_time(worker, queue);
     }
     return short_count;
+}
+
+/* Senders that are short of buffers learn at once of those that they can have back. */
+static void tell_short(struct worker *worker, struct port_queue *const *queues, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        worker_tell_sender(worker, queues[i]);
 }
 
 void worker_settle(struct worker *worker)
@@ -171,7 +182,8 @@ void worker_settle(struct worker *worker)
     for (unsigned i = 0; i < short_count; i++)
         unblock_source(worker, worker->starved[i]);
     /* That has given back frames of these and of others. */
-    (void)settle_dirty(worker, worker->dirty);
+    tell_short(worker, worker->dirty, settle_dirty(worker, worker->dirty));
+    tell_short(worker, worker->starved, short_count);
 }
 
 /* --- 6 deliver --- */
@@ -212,8 +224,8 @@ static unsigned frames_delivered(struct worker *worker, struct lane *lane, unsig
     return packets;
 }
 
-/* Delivers from the front until nothing is left or the guest has no room. */
-static void lane_deliver(struct worker *worker, struct lane *lane)
+/* Delivers from the front until nothing is left (true) or the guest has no room. */
+static bool lane_deliver(struct worker *worker, struct lane *lane)
 {
     struct convoy *convoy = &lane->convoy;
     bool one_by_one = lane->outlet->hold.mode == HOLD_OFF;
@@ -226,8 +238,10 @@ static void lane_deliver(struct worker *worker, struct lane *lane)
 
         if (done == 0) {
             convoy_seal_first(convoy);
+            if (lane->untold == 0) /* but perhaps a part of that frame was delivered */
+                (void)lane->outlet->port->ops->announce(lane->queue, one_by_one);
             lane_blocked(worker, lane);
-            return;
+            return false;
         }
         worker->clock_ns = clock_now_ns();
         packets = frames_delivered(worker, lane, done);
@@ -241,6 +255,7 @@ static void lane_deliver(struct worker *worker, struct lane *lane)
         if (one_by_one)
             worker_announce(worker, lane);
     }
+    return true;
 }
 
 void worker_depart(struct worker *worker, struct lane *lane)
@@ -251,9 +266,8 @@ void worker_depart(struct worker *worker, struct lane *lane)
         worker_hand_over(worker, lane);
         return;
     }
-    lane_deliver(worker, lane);
     /* A guest that is short of buffers must learn of those that it can have back. */
-    if (lane->convoy.blocked_since_ns || lane->controller.rule.place == HOLD_PLACE_DATA ||
+    if (!lane_deliver(worker, lane) || lane->controller.rule.place == HOLD_PLACE_DATA ||
         hold_due_ns(&lane->controller.rule, &lane->waiting) <= worker->now_ns)
         worker_announce(worker, lane);
 }
@@ -268,7 +282,7 @@ static uint64_t lane_due_ns(const struct worker *worker, const struct lane *lane
     if (convoy->blocked_since_ns)
         return convoy->blocked_since_ns + STALL_NS;
     /* Private buffers are a stock that all ports share. */
-    if (CV_UNLIKELY(frame_pool_is_short(&worker->frames, NULL)))
+    if (CV_UNLIKELY(frame_pool_is_short(&worker->frames, NULL)) && convoy->count > 0)
         return HOLD_NOW;
     /* Another worker's lane holds frames for it; here they only gather for the length of a burst.
      */

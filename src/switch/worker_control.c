@@ -240,7 +240,8 @@ bool worker_step_settled(struct worker *worker, void *context)
 
 /*
  * Ends what waits for queues of the port: all of them, or those that cannot be delivered to. The
- * others start with a guest that may be another one, and whose patience is new.
+ * others start with a guest that may be another one, and whose patience is new: what has waited
+ * for it departs, and as it takes other super-packets perhaps, nothing more is merged with that.
  */
 static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
 {
@@ -255,6 +256,9 @@ static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
         lane->convoy.blocked_since_ns = 0;
         hold_group_clear(&lane->waiting);
         lane->untold = lane->fresh = lane->fresh_mergeable = 0;
+        convoy_seal(&lane->convoy);
+        if (lane->convoy.count > 0)
+            worker_depart(worker, lane);
     }
     worker_settle(worker);
     worker_publish_handed_back(worker);
@@ -331,6 +335,7 @@ bool worker_step_set_hold(struct worker *worker, void *context)
         if (!is_ours(worker, port->queues[i]))
             continue;
         controller_set(&outlet->lanes[i]->controller, &outlet->hold);
+        convoy_seal(&outlet->lanes[i]->convoy);
         port->queues[i]->kick_rule = (struct hold_rule){0};
         port->queues[i]->updated_ns = 0;
     }

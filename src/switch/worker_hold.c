@@ -127,9 +127,6 @@ void worker_announce(struct worker *worker, struct lane *lane)
 
     if (lane->untold > 0)
         tell_receiver(worker, lane, is_off);
-    else if (lane->convoy.blocked_since_ns)
-        /* The first frame aboard may have been delivered in part. */
-        (void)lane->outlet->port->ops->announce(lane->queue, is_off);
     if (is_off)
         group_is_single(worker, lane);
     group_departs(worker, lane);
@@ -190,7 +187,10 @@ void worker_note_given_back(struct worker *worker, struct port_queue *queue,
                             const struct frame *frame)
 {
     hold_group_add(&queue->given_back, false, worker->now_ns);
-    queue->given_back_bytes += frame->len;
+    /* The first of a row has the length of all of it. */
+    queue->given_back_bytes += frame->merged_count > 0
+                                   ? frame->facts.payload_offset + (uint32_t)frame->vnet.gso_size
+                                   : frame->len;
 }
 
 void worker_tell_sender(struct worker *worker, struct port_queue *queue)
