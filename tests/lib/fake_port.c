@@ -3,18 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "wire/bytes.h"
+#include "fake_frame.h"
+#include "fake_judge.h"
+#include "wire/offload.h"
 
-enum {
-    ETHERTYPE_TEST = 0x88b5, /* IEEE 802: local experiments */
-    ETHERTYPE_EXPRESS = 0x0806,
-    FRAME_BYTES = 60,
-    MARK_OFFSET = 16, /* of the frame's mark: queue, number */
-};
-
-/* Queues by their ids, so that a receiver can look at the sender's side. */
-static struct fake_queue *fake_queues[FAKE_QUEUES_MAX];
+uint64_t fake_port_now_ns, fake_port_spent_ns;
+struct fake_costs fake_port_costs;
 
 static void fail_by_default(const char *sentence)
 {
@@ -24,55 +20,55 @@ static void fail_by_default(const char *sentence)
 
 void (*fake_port_fail)(const char *sentence) = fail_by_default;
 
-#define RULE(condition, sentence)                                                                  \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            fake_port_fail(sentence);                                                              \
-    } while (0)
+static void news_add(struct fake_news *news, unsigned packets, uint64_t bytes)
+{
+    if (news->packets == 0)
+        news->since_ns = fake_port_now_ns;
+    news->last_ns = fake_port_now_ns;
+    news->packets += packets;
+    news->bytes += bytes;
+}
 
 /* --- from the port --- */
 
-static void head_write(struct frame *frame, const struct fake_queue *queue,
-                       const struct fake_arrival *arrival, uint64_t number)
+/* Moves the payload to a buffer of the pool, if there is one of the kind that it fits. */
+static void make_private(struct frame *frame, struct frame_pool *pool)
 {
-    uint8_t *head = frame->head;
-    mac_addr src = fake_port_mac(queue->base.port->id);
-
-    memset(head, 0, FRAME_BYTES);
-    for (unsigned i = 0; i < 6; i++) {
-        head[i] = (uint8_t)(arrival->dst >> (40 - 8 * i));
-        head[6 + i] = (uint8_t)(src >> (40 - 8 * i));
+    if (frame->pieces[0].iov_len <= FRAME_SMALL_BUFFER_BYTES) {
+        if (frame_pool_add_small(pool, frame))
+            frame->pieces[0].iov_base = frame->small_bytes;
+    } else if (frame_pool_add_buffer(pool, frame)) {
+        frame->pieces[0].iov_base = frame->private_bytes;
     }
-    bytes_store_be16(head + 12, arrival->is_express ? ETHERTYPE_EXPRESS : ETHERTYPE_TEST);
-    memcpy(head + MARK_OFFSET, &queue->id, sizeof(queue->id));
-    memcpy(head + MARK_OFFSET + 8, &number, sizeof(number));
 }
 
 /* Fills a frame as a port does: head, pieces, and a slot that names its buffer. */
 static void frame_fill(struct frame *frame, struct fake_queue *queue, struct frame_pool *pool,
                        const struct fake_arrival *arrival)
 {
-    static uint8_t payload[65536];
-    uint32_t slot = queue->newest++ % FAKE_RING_FRAMES;
+    uint32_t index = queue->newest++ % FAKE_RING_FRAMES;
+    struct fake_slot *slot = &queue->slots[index];
 
-    RULE(!queue->slots[slot].is_taken, "the switch has more frames in hand than there are slots");
-    queue->slots[slot] =
-        (struct fake_slot){.is_taken = true, .number = queue->taken++, .dst = arrival->dst};
-    head_write(frame, queue, arrival, queue->slots[slot].number);
-    frame->len = arrival->is_wrong ? 0 : arrival->len;
-    frame->head_len = arrival->is_wrong ? 0 : FRAME_BYTES;
-    frame->piece_count = 0;
-    frame->vnet = (struct virtio_net_hdr){0};
-    frame->drop = arrival->is_wrong ? DROP_MALFORMED : DROP_NONE;
+    RULE(!slot->is_taken, "the switch has more frames in hand than there are slots");
+    *slot = (struct fake_slot){.is_taken = true,
+                               .number = queue->taken++,
+                               .taken_ns = fake_port_now_ns,
+                               .len = arrival->len,
+                               .dst = arrival->dst};
+    RULE(!frame->private_bytes && !frame->small_bytes,
+         "a frame of the pool has a private buffer already");
     frame->source = &queue->base;
-    frame->source_slot = slot;
-    RULE(!frame->private_bytes, "a frame of the pool has a private buffer already");
-    if (arrival->len > FRAME_BYTES && !arrival->is_wrong) {
-        frame->pieces[0] = (struct iovec){payload, arrival->len - FRAME_BYTES};
-        frame->piece_count = 1;
+    frame->source_slot = index;
+    if (arrival->is_wrong) {
+        frame->len = frame->head_len = frame->piece_count = 0;
+        frame->vnet = (struct virtio_net_hdr){0};
+        frame->drop = DROP_MALFORMED;
+        return;
     }
-    if (arrival->is_private && frame_pool_add_buffer(pool, frame))
-        frame->pieces[0].iov_base = frame->private_bytes;
+    frame->drop = DROP_NONE;
+    slot->flow = fake_frame_write(frame, queue, arrival, slot->number);
+    if (arrival->is_private && frame->piece_count > 0)
+        make_private(frame, pool);
 }
 
 static uint64_t copies_of(const struct fake_queue *queue, const struct fake_arrival *arrival)
@@ -91,7 +87,8 @@ static unsigned fake_receive(struct port_queue *base, struct frame_pool *pool,
     unsigned count = 0;
     uint64_t bytes = 0;
 
-    RULE(queue->is_running && base->can_receive, "received from a queue that is not attached");
+    RULE(queue->is_running && !queue->is_paused && base->can_receive,
+         "received from a queue that is not attached");
     while (count < max && bytes < BURST_BYTES_MAX && queue->arrival_count > 0 &&
            (ret_frames[count] = frame_pool_get(pool))) {
         const struct fake_arrival *arrival = &queue->arrivals[queue->arrival_first];
@@ -122,101 +119,186 @@ static bool fake_settle(struct port_queue *base)
 
     RULE(queue->is_running, "settled a queue that is not attached");
     queue->settles++;
-    while (queue->oldest != queue->newest &&
-           queue->slots[queue->oldest % FAKE_RING_FRAMES].is_done) {
-        queue->slots[queue->oldest++ % FAKE_RING_FRAMES].is_taken = false;
+    while (queue->oldest != queue->newest) {
+        struct fake_slot *slot = &queue->slots[queue->oldest % FAKE_RING_FRAMES];
+
+        if (!slot->is_done)
+            break;
+        slot->is_taken = false;
+        queue->oldest++;
         queue->done_count--;
+        news_add(&queue->back, 1, slot->len);
     }
     return queue->done_count <= FAKE_RING_FRAMES / 4;
 }
 
+static void fake_announce_back(struct port_queue *base)
+{
+    struct fake_queue *queue = fake_queue_of(base);
+
+    RULE(queue->is_running, "told the sender of a queue that is not attached");
+    if (queue->back.packets == 0)
+        return;
+    queue->back_tells++;
+    queue->last_back = queue->back.packets;
+    queue->back = (struct fake_news){0};
+}
+
+/* As with a ring's event index: who is asked for none still kicks at the event of before. */
 static bool fake_arm_from(struct port_queue *base, unsigned packets)
 {
-    (void)packets;
-    RULE(fake_queue_of(base)->is_running, "armed a queue that is not attached");
-    return fake_queue_of(base)->arrival_count > 0;
+    struct fake_queue *queue = fake_queue_of(base);
+
+    RULE(queue->is_running && !queue->is_paused && base->can_receive,
+         "armed a queue that is not attached");
+    RULE(packets > 0, "asked for a kick for no frames");
+    queue->asked_for = packets;
+    queue->kick_event = queue->taken + packets - 1;
+    return queue->arrival_count > 0;
 }
 
 static void fake_disarm_from(struct port_queue *base)
 {
     RULE(fake_queue_of(base)->is_running, "disarmed a queue that is not attached");
+    fake_queue_of(base)->asked_for = 0;
+}
+
+static void kick(struct fake_queue *queue, int fd)
+{
+    static const uint64_t one = 1;
+
+    queue->kicks++;
+    if (fd >= 0)
+        RULE(write(fd, &one, sizeof(one)) == sizeof(one), "the kick descriptor takes no more");
+}
+
+unsigned fake_queue_free(const struct fake_queue *queue)
+{
+    return FAKE_RING_FRAMES - (queue->newest - queue->oldest) - queue->arrival_count;
+}
+
+void fake_queue_arrive(struct fake_queue *queue, const struct fake_arrival *arrival)
+{
+    unsigned place = (queue->arrival_first + queue->arrival_count) % FAKE_RING_FRAMES;
+
+    assert(fake_queue_free(queue) > 0);
+    assert(arrival->len >=
+           (uint32_t)(arrival->is_segment ? FAKE_SEGMENT_BYTES_MIN : FAKE_FRAME_BYTES_MIN));
+    queue->arrivals[place] = *arrival;
+    queue->arrival_count++;
+    if (queue->taken + queue->arrival_count - 1 == queue->kick_event)
+        kick(queue, queue->base.wake_from_fd);
+}
+
+static void arrive_alike(struct fake_queue *queue, const struct fake_arrival *arrival,
+                         unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        fake_queue_arrive(queue, arrival);
+}
+
+void fake_queue_arrive_for(struct fake_queue *queue, unsigned port_id, unsigned count)
+{
+    struct fake_arrival arrival = {.dst = fake_port_mac(port_id), .len = FAKE_FRAME_BYTES_MIN};
+
+    arrive_alike(queue, &arrival, count);
+}
+
+void fake_queue_segments_for(struct fake_queue *queue, unsigned port_id, unsigned count,
+                             uint32_t len)
+{
+    struct fake_arrival arrival = {.dst = fake_port_mac(port_id), .len = len, .is_segment = true};
+
+    arrive_alike(queue, &arrival, count);
 }
 
 /* --- to the port --- */
 
-/* A frame arrives at the port; everything that can be wrong about that is a broken rule. */
-static void judge(struct fake_queue *queue, const struct frame *frame)
+static bool is_express(const struct frame *frame)
 {
-    unsigned port_id = queue->base.port->id;
-    uint64_t bit = UINT64_C(1) << port_id % 64;
-    struct fake_queue *source;
-    struct fake_slot *slot;
-    unsigned source_id;
-    uint64_t number;
+    return frame->facts.flags & FRAME_EXPRESS;
+}
 
-    RULE(frame->head_len == FRAME_BYTES, "delivered a frame with a damaged head");
-    memcpy(&source_id, frame->head + MARK_OFFSET, sizeof(source_id));
-    memcpy(&number, frame->head + MARK_OFFSET + 8, sizeof(number));
-    RULE(source_id < FAKE_QUEUES_MAX && fake_queues[source_id], "delivered a frame of nobody");
-    source = fake_queues[source_id];
-    slot = &source->slots[frame->source_slot];
-    RULE(frame->source == &source->base && slot->is_taken && slot->number == number,
-         "delivered a frame whose buffer was given back");
-    RULE(!slot->is_done, "delivered a frame after it was given back");
-    RULE(source->base.port->id != port_id, "delivered a frame to its own sender");
-    RULE((slot->dst & MAC_MULTICAST_BIT) || slot->dst == fake_port_mac(port_id),
-         "delivered a frame to the wrong port");
-    RULE(!(slot->delivered_to[port_id / 64] & bit), "delivered a frame twice");
-    slot->delivered_to[port_id / 64] |= bit;
-    RULE(number >= queue->next_number[source_id], "delivered a frame out of order");
-    queue->next_number[source_id] = number + 1;
+static void judge_front(struct fake_queue *queue, const struct frame *first)
+{
+    if (!queue->front)
+        return;
+    RULE(queue->front == first, "forgot the frame that did not fit without saying so");
+    RULE(queue->front_merged == first->merged_count,
+         "merged into a frame of which a part may have been delivered");
+}
+
+static void note_front(struct fake_queue *queue, const struct frame *front)
+{
+    if (queue->takes_parts && front && front != queue->front) {
+        queue->shown++;
+        queue->has_part = true;
+    }
+    queue->front = front;
+    queue->front_merged = front ? front->merged_count : 0;
+    queue->news.is_urgent |= front && queue->news.packets > 0;
 }
 
 static unsigned fake_deliver(struct port_queue *base, struct frame *const *frames, unsigned count)
 {
     struct fake_queue *queue = fake_queue_of(base);
-    unsigned done = CV_MIN(count, queue->room);
+    unsigned done = CV_MIN(count, queue->room), packets = 0;
     uint64_t bytes = 0;
 
     RULE(count > 0, "delivered nothing");
-    RULE(queue->is_running && base->can_deliver, "delivered to a queue that is not attached");
-    RULE(!queue->front || queue->front == frames[0],
-         "forgot the frame that did not fit without saying so");
+    RULE(queue->is_running && !queue->is_paused && base->can_deliver,
+         "delivered to a queue that is not attached");
+    judge_front(queue, frames[0]);
     for (unsigned i = 0; i < done; i++) {
-        judge(queue, frames[i]);
+        packets += fake_judge(queue, frames[i]);
         bytes += frames[i]->len;
+        queue->news.is_urgent |= is_express(frames[i]);
     }
-    queue->room -= done;
-    queue->front = done < count ? frames[done] : NULL;
-    if (done == 0)
-        return 0;
-    queue->delivered += done;
-    queue->deliveries++;
-    queue->last_group = done;
-    queue->untold += done;
-    counter_add(&base->counters->to_packets, done);
-    counter_add(&base->counters->to_bytes, bytes);
+    if (done > 0) {
+        queue->room -= done;
+        queue->shown += done;
+        queue->delivered += packets;
+        queue->merged += packets - done;
+        queue->deliveries++;
+        queue->last_group = done;
+        news_add(&queue->news, packets, bytes);
+        counter_add(&base->counters->to_packets, done);
+        counter_add(&base->counters->to_bytes, bytes);
+        fake_port_spent_ns += fake_port_costs.delivery_ns + packets * fake_port_costs.packet_ns;
+    }
+    note_front(queue, done < count ? frames[done] : NULL);
     return done;
 }
 
 static bool fake_announce(struct port_queue *base, bool always)
 {
     struct fake_queue *queue = fake_queue_of(base);
+    bool has_news = queue->asked != queue->shown;
+    bool is_wanted = queue->call_event >= queue->asked && queue->call_event < queue->shown;
 
-    (void)always;
-    RULE(queue->is_running && base->can_deliver, "told a queue that is not attached");
-    if (queue->untold == 0)
+    RULE(queue->is_running && !queue->is_paused && base->can_deliver,
+         "told a queue that is not attached");
+    queue->asked = queue->shown;
+    queue->has_part = false;
+    if (has_news) {
+        queue->tells++;
+        queue->last_told = queue->news.packets;
+    }
+    queue->news = (struct fake_news){0};
+    if (!has_news || !(is_wanted || always))
         return false;
-    queue->notifications++;
-    queue->last_told = queue->untold;
-    queue->untold = 0;
+    queue->calls++;
+    fake_port_spent_ns += fake_port_costs.call_ns;
     return true;
 }
 
-static void fake_announce_back(struct port_queue *base)
+static bool fake_has_answered(struct port_queue *base)
 {
-    RULE(fake_queue_of(base)->is_running, "told the sender of a queue that is not attached");
-    fake_queue_of(base)->back_notifications++;
+    const struct fake_queue *queue = fake_queue_of(base);
+
+    RULE(queue->is_running && !queue->is_paused,
+         "asked for the answer of a queue that is not attached");
+    return queue->call_event >= queue->asked;
 }
 
 static void fake_forget_front(struct port_queue *base)
@@ -226,8 +308,26 @@ static void fake_forget_front(struct port_queue *base)
 
 static bool fake_arm_to(struct port_queue *base)
 {
-    RULE(fake_queue_of(base)->is_running, "armed a queue that is not attached");
-    return fake_queue_of(base)->room > 0;
+    struct fake_queue *queue = fake_queue_of(base);
+
+    RULE(queue->is_running && !queue->is_paused, "armed a queue that is not attached");
+    queue->wants_room = true;
+    return queue->room > 0;
+}
+
+void fake_queue_add_room(struct fake_queue *queue, unsigned count)
+{
+    queue->room += count;
+    if (!queue->wants_room || count == 0)
+        return;
+    queue->wants_room = false;
+    kick(queue, queue->base.wake_to_fd);
+}
+
+void fake_queue_look(struct fake_queue *queue, bool goes_on)
+{
+    if (!goes_on)
+        queue->call_event = queue->shown;
 }
 
 /* --- the port --- */
@@ -247,6 +347,7 @@ static const struct port_ops fake_port_ops = {
     .receive = fake_receive,
     .deliver = fake_deliver,
     .announce = fake_announce,
+    .has_answered = fake_has_answered,
     .forget_front = fake_forget_front,
     .give_back = fake_give_back,
     .settle = fake_settle,
@@ -273,6 +374,8 @@ void fake_port_init(struct fake_port *port, const struct port_config *config, un
                                           .wake_from_fd = -1,
                                           .wake_to_fd = -1};
         queue->id = first_queue_id + i;
+        queue->kick_event = UINT64_MAX;
+        queue->no_rows_since_ns = fake_port_now_ns;
         assert(queue->id < FAKE_QUEUES_MAX);
         fake_queues[queue->id] = queue;
         port->base.queues[i] = &queue->base;
@@ -285,28 +388,6 @@ void fake_port_uninit(struct fake_port *port)
         fake_queues[port->queues[i].id] = NULL;
 }
 
-unsigned fake_queue_free(const struct fake_queue *queue)
-{
-    return FAKE_RING_FRAMES - (queue->newest - queue->oldest) - queue->arrival_count;
-}
-
-void fake_queue_arrive(struct fake_queue *queue, const struct fake_arrival *arrival)
-{
-    unsigned place = (queue->arrival_first + queue->arrival_count) % FAKE_RING_FRAMES;
-
-    assert(fake_queue_free(queue) > 0 && arrival->len >= FRAME_BYTES);
-    queue->arrivals[place] = *arrival;
-    queue->arrival_count++;
-}
-
-void fake_queue_arrive_for(struct fake_queue *queue, unsigned port_id, unsigned count)
-{
-    struct fake_arrival arrival = {.dst = fake_port_mac(port_id), .len = FRAME_BYTES};
-
-    for (unsigned i = 0; i < count; i++)
-        fake_queue_arrive(queue, &arrival);
-}
-
 void fake_port_set_running(struct fake_port *port, bool is_running)
 {
     for (unsigned i = 0; i < port->base.queue_count; i++) {
@@ -314,6 +395,41 @@ void fake_port_set_running(struct fake_port *port, bool is_running)
 
         RULE(is_running || queue->oldest == queue->newest,
              "detached a port while the switch had frames of it");
+        RULE(is_running || (queue->news.packets == 0 && !queue->has_part),
+             "detached a port that was not told of what it had been given");
+        RULE(is_running || queue->back.packets == 0,
+             "detached a port that was not told of what it can have back");
         queue->is_running = is_running;
+        queue->is_paused = false;
+    }
+}
+
+void fake_port_set_paused(struct fake_port *port)
+{
+    for (unsigned i = 0; i < port->base.queue_count; i++)
+        port->queues[i].is_paused = true;
+}
+
+void fake_port_note_merging(struct fake_port *port)
+{
+    static const unsigned needs = OFFLOAD_TSO4 | OFFLOAD_CSUM;
+
+    for (unsigned i = 0; i < port->base.queue_count; i++) {
+        struct fake_queue *queue = &port->queues[i];
+
+        if (port->base.config.merge && (queue->base.offloads & needs) == needs)
+            queue->no_rows_since_ns = UINT64_MAX;
+        else
+            queue->no_rows_since_ns = CV_MIN(queue->no_rows_since_ns, fake_port_now_ns);
+    }
+}
+
+void fake_port_forget_source(struct fake_port *port, unsigned queue_id)
+{
+    for (unsigned i = 0; i < PORT_QUEUE_PAIRS_MAX; i++) {
+        struct fake_queue *queue = &port->queues[i];
+
+        queue->next_number[queue_id] = 0;
+        memset(queue->next_of_flow[queue_id], 0, sizeof(queue->next_of_flow[queue_id]));
     }
 }

@@ -149,10 +149,9 @@ static void hold_changes(struct chaos *chaos)
 {
     struct sim *sim = chaos->sim;
     unsigned id = (unsigned)sim_random(sim, chaos->port_count);
+    struct port_config config = random_config(chaos);
 
-    sim->ports[id].base.config.hold = random_config(chaos).hold;
-    for (unsigned w = 0; w < sim->worker_count; w++)
-        worker_step_set_hold(&sim->workers[w], &sim->ports[id].base);
+    sim_set_hold(sim, id, &config.hold, config.merge);
 }
 
 static void one_step(struct chaos *chaos)

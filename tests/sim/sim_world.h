@@ -8,12 +8,13 @@
 
 #include "fake_port.h"
 #include "switch/worker.h"
+#include "wire/offload.h"
 
 enum { SIM_PORTS_MAX = 8, SIM_WORKERS_MAX = 3 };
 
 struct sim {
     uint64_t seed, random; /* as given; state of the generator */
-    uint64_t now_ns;
+    uint64_t now_ns;       /* deliveries and calls add what they take (fake_port_costs) */
     struct bridge *bridge;
     unsigned worker_count;
     struct worker *workers;
@@ -21,7 +22,7 @@ struct sim {
     bool has_port[SIM_PORTS_MAX], is_attached[SIM_PORTS_MAX];
     unsigned next_worker;
     /* Of ports that are gone, and of counters that went with them. */
-    uint64_t gone_copies, gone_delivered;
+    uint64_t gone_copies, gone_delivered, gone_merged;
     struct port_counters gone_counters;
     bool steps_others; /* detaching and attaching lets other workers run in between */
 };
@@ -46,6 +47,8 @@ uint64_t sim_random(struct sim *sim, uint64_t limit);
 struct fake_port *sim_port_add(struct sim *sim, unsigned id, const struct port_config *config);
 /* A configuration with one queue pair. */
 struct port_config sim_port_config(enum hold_mode mode, enum full_policy full);
+/* The machine behind a port takes super-packets of TCP over IPv4. Returns the port. */
+struct fake_port *sim_take_rows(struct sim *sim, struct fake_port *port);
 /* For the next millisecond what is held for the port are data, as where frames are merged; else it
  * is calls. */
 void sim_hold_data(struct sim *sim, unsigned id);
@@ -53,6 +56,8 @@ void sim_hold_data(struct sim *sim, unsigned id);
 void sim_port_detach(struct sim *sim, unsigned id);
 void sim_port_attach(struct sim *sim, unsigned id);
 void sim_port_remove(struct sim *sim, unsigned id);
+/* The owner's wish changes while the port runs. */
+void sim_set_hold(struct sim *sim, unsigned id, const struct hold_config *hold, bool merge);
 
 /* One round of one worker, or of each in turn; true: something moved. */
 bool sim_round(struct sim *sim, unsigned worker);
@@ -63,7 +68,7 @@ void sim_settle(struct sim *sim);
 /* What all workers counted for a port. */
 struct port_counters sim_counters(const struct sim *sim, unsigned id);
 uint64_t sim_drops(const struct sim *sim, unsigned id, enum drop_reason reason);
-/* Frames in all convoys for a port. */
+/* Packets in all convoys for a port. */
 unsigned sim_waiting(const struct sim *sim, unsigned id);
 
 static inline struct fake_queue *sim_queue(struct sim *sim, unsigned id)
@@ -71,8 +76,19 @@ static inline struct fake_queue *sim_queue(struct sim *sim, unsigned id)
     return &sim->ports[id].queues[0];
 }
 
+/* The way to its first queue, of the worker that serves it. */
+static inline struct lane *sim_lane(struct sim *sim, unsigned id)
+{
+    return sim->workers[sim_queue(sim, id)->base.worker].outlets[id].lanes[0];
+}
+
+/* sim_rules.c */
+
 /* Rules that hold between any two rounds: stocks are whole, what waits is bounded. */
 void sim_check(const struct sim *sim);
+/* Rules that hold after a round of a worker, which has moved something or not: what still waits,
+ * frames, calls and given buffers, has a reason, a time at which it ends, and a timer for that. */
+void sim_check_round(const struct sim *sim, unsigned worker, bool has_moved);
 /* Rules that hold when nothing waits any more: every copy was delivered or dropped for a reason. */
 void sim_check_balance(const struct sim *sim);
 

@@ -1,7 +1,7 @@
 /*
- * Goal: one worker keeps the rules of the design: each mode of holding, flooding, what waits is
- * bounded, a guest that stops is given up and taken back, a full port drops or pushes back as it
- * says. Method: the real worker_round on fake ports, at moments that the test chooses.
+ * Goal: one worker keeps the rules of the design: flooding, what waits is bounded, a guest that
+ * stops is given up and taken back, a full port drops or pushes back as it says. Method: the real
+ * worker_round on fake ports, at moments that the test chooses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,179 +20,6 @@ static struct sim *world_new(enum hold_mode mode, enum full_policy full)
     for (unsigned id = 0; id < 3; id++)
         sim_port_add(sim, id, &config)->queues[0].room = 1u << 20;
     return sim;
-}
-
-/* --- when a convoy departs --- */
-
-static void off_delivers_each_frame_alone(void **state)
-{
-    struct sim *sim = world_new(HOLD_OFF, FULL_DROP);
-    struct fake_queue *to = sim_queue(sim, 1);
-
-    (void)state;
-    fake_queue_arrive_for(sim_queue(sim, 0), 1, 40);
-    sim_round(sim, 0);
-    assert_int_equal(to->delivered, 40);
-    assert_int_equal(to->deliveries, 40);
-    assert_int_equal(to->notifications, 40);
-    sim_free(sim);
-}
-
-static void natural_is_one_group_per_burst(void **state)
-{
-    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
-    struct fake_queue *to = sim_queue(sim, 2);
-
-    (void)state;
-    fake_queue_arrive_for(sim_queue(sim, 0), 2, 40);
-    fake_queue_arrive_for(sim_queue(sim, 1), 2, 20);
-    sim_round(sim, 0);
-    assert_int_equal(to->delivered, 60);
-    assert_int_equal(to->deliveries, 1);
-    assert_int_equal(sim_queue(sim, 0)->settles, 1);
-    /* a burst has an end */
-    fake_queue_arrive_for(sim_queue(sim, 0), 2, BURST_FRAMES_MAX + 1);
-    sim_round(sim, 0);
-    assert_int_equal(to->last_group, BURST_FRAMES_MAX);
-    sim_round(sim, 0);
-    assert_int_equal(to->last_group, 1);
-    assert_int_equal(sim_counters(sim, 0).from_bursts, 3);
-    sim_free(sim);
-}
-
-/* K frames, or T after the first, or at once with an express frame; not a nanosecond earlier. */
-static void fixed_departs_when_due(void **state)
-{
-    struct sim *sim = world_new(HOLD_FIXED, FULL_DROP); /* K = 32, T = 50 us */
-    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
-    struct fake_arrival express = {.dst = fake_port_mac(1), .len = 60, .is_express = true};
-
-    (void)state;
-    sim_hold_data(sim, 1);
-    fake_queue_arrive_for(from, 1, 1);
-    sim_round(sim, 0);
-    assert_int_equal(sim->workers[0].next_due_ns, sim->now_ns + 50000);
-    sim->now_ns += 20000;
-    fake_queue_arrive_for(from, 1, 30);
-    sim_round(sim, 0);
-    sim->now_ns += 29999;
-    assert_false(sim_round(sim, 0));
-    assert_int_equal(to->delivered, 0);
-    sim->now_ns += 1;
-    sim_round(sim, 0);
-    assert_int_equal(to->last_group, 31);
-    assert_int_equal(sim->workers[0].next_due_ns, UINT64_MAX); /* no timer */
-
-    fake_queue_arrive_for(from, 1, 31);
-    sim_round(sim, 0);
-    assert_int_equal(to->delivered, 31);
-    fake_queue_arrive_for(from, 1, 1);
-    sim_round(sim, 0);
-    assert_int_equal(to->delivered, 63);
-
-    fake_queue_arrive_for(from, 1, 5);
-    sim_round(sim, 0);
-    assert_int_equal(to->delivered, 63);
-    sim->now_ns += 10;
-    fake_queue_arrive(from, &express);
-    sim_round(sim, 0);
-    assert_int_equal(to->last_group, 6);
-    /* the express frame is gone: the next convoy waits again */
-    fake_queue_arrive_for(from, 1, 1);
-    sim_round(sim, 0);
-    assert_int_equal(sim_waiting(sim, 1), 1);
-    assert_int_equal(sim_counters(sim, 1).to_held_data, 2); /* the others left as they came */
-    sim_free(sim);
-}
-
-/* Where nothing can be merged only the call waits: data is there at once, for who polls. */
-static void fixed_calls_when_due(void **state)
-{
-    struct sim *sim = world_new(HOLD_FIXED, FULL_DROP); /* K = 32, T = 50 us */
-    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
-    struct fake_arrival express = {.dst = fake_port_mac(1), .len = 60, .is_express = true};
-
-    (void)state;
-    fake_queue_arrive_for(from, 1, 1);
-    sim_round(sim, 0);
-    assert_int_equal(to->delivered, 1);
-    assert_int_equal(to->notifications, 0);
-    assert_int_equal(sim->workers[0].next_due_ns, sim->now_ns + 50000);
-    sim->now_ns += 20000;
-    fake_queue_arrive_for(from, 1, 30);
-    sim_round(sim, 0);
-    sim->now_ns += 29999;
-    assert_false(sim_round(sim, 0));
-    assert_int_equal(to->delivered, 31);
-    assert_int_equal(to->notifications, 0);
-    sim->now_ns += 1;
-    sim_round(sim, 0);
-    assert_int_equal(to->last_told, 31);
-    assert_int_equal(sim->workers[0].next_due_ns, UINT64_MAX); /* no timer */
-
-    fake_queue_arrive_for(from, 1, 31);
-    sim_round(sim, 0);
-    assert_int_equal(to->notifications, 1);
-    fake_queue_arrive_for(from, 1, 1);
-    sim_round(sim, 0);
-    assert_int_equal(to->last_told, 32);
-
-    fake_queue_arrive_for(from, 1, 5);
-    sim_round(sim, 0);
-    assert_int_equal(to->notifications, 2);
-    sim->now_ns += 10;
-    fake_queue_arrive(from, &express);
-    sim_round(sim, 0);
-    assert_int_equal(to->last_told, 6);
-    assert_int_equal(sim_counters(sim, 1).to_held_call, 2);
-    sim_free(sim);
-}
-
-/* A guest without free buffers must learn at once which it can have back: no call waits then. */
-static void short_guest_is_called_at_once(void **state)
-{
-    struct sim *sim = world_new(HOLD_FIXED, FULL_DROP);
-    struct fake_queue *to = sim_queue(sim, 1);
-
-    (void)state;
-    to->room = 3;
-    fake_queue_arrive_for(sim_queue(sim, 0), 1, 5);
-    sim_round(sim, 0);
-    assert_int_equal(to->delivered, 3);
-    assert_int_equal(to->last_told, 3);
-    sim_free(sim);
-}
-
-/* A port that stops: its guest is told of what it has been given, while its rings are there. */
-static void stopping_tells_the_guest(void **state)
-{
-    struct sim *sim = world_new(HOLD_FIXED, FULL_DROP);
-
-    (void)state;
-    fake_queue_arrive_for(sim_queue(sim, 0), 1, 3);
-    sim_round(sim, 0);
-    assert_int_equal(sim_queue(sim, 1)->notifications, 0);
-    sim_port_detach(sim, 1);
-    assert_int_equal(sim_queue(sim, 1)->last_told, 3);
-    sim_port_attach(sim, 1);
-    sim_free(sim);
-}
-
-static void hold_changes_at_once(void **state)
-{
-    struct sim *sim = world_new(HOLD_FIXED, FULL_DROP);
-    struct port *port = &sim->ports[1].base;
-
-    (void)state;
-    sim_hold_data(sim, 1);
-    fake_queue_arrive_for(sim_queue(sim, 0), 1, 3);
-    sim_round(sim, 0);
-    assert_int_equal(sim_waiting(sim, 1), 3);
-    port->config.hold.mode = HOLD_NATURAL;
-    assert_true(worker_step_set_hold(&sim->workers[0], port));
-    sim_round(sim, 0);
-    assert_int_equal(sim_waiting(sim, 1), 0);
-    sim_free(sim);
 }
 
 /* --- where frames go --- */
@@ -466,13 +293,6 @@ static void private_buffers_are_shared(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(off_delivers_each_frame_alone),
-        cmocka_unit_test(natural_is_one_group_per_burst),
-        cmocka_unit_test(fixed_departs_when_due),
-        cmocka_unit_test(fixed_calls_when_due),
-        cmocka_unit_test(short_guest_is_called_at_once),
-        cmocka_unit_test(stopping_tells_the_guest),
-        cmocka_unit_test(hold_changes_at_once),
         cmocka_unit_test(floods_copies_to_all_others),
         cmocka_unit_test(copies_share_one_buffer),
         cmocka_unit_test(drops_before_the_bridge_are_counted),
