@@ -12,7 +12,6 @@ enum {
     HONEST_SHARE_MIN =
         20, /* honest guests keep at least 1/20 of their rate, on shared processors */
     HELD_FRAMES_MAX = 1024, /* that may wait for one port: base/limits.h has 256 per worker */
-    IDLE_CPU_PERCENT_MAX = 20,
 };
 
 static uint64_t exchanged(const struct hostile *h)
@@ -101,25 +100,6 @@ static void address_flood(struct hostile *h)
     hostile_close(&fe);
 }
 
-/* Processor time of the daemon while nobody sends. */
-static void expect_idle(struct hostile *h, const char *what)
-{
-    uint64_t start_ms, start_ns, used_ms, passed_ms;
-
-    if (!hostile_pause_honest(h))
-        return;
-    start_ms = daemon_cpu_ms(&h->daemon);
-    start_ns = clock_now_ns();
-    poll(NULL, 0, 400);
-    used_ms = daemon_cpu_ms(&h->daemon) - start_ms;
-    passed_ms = (clock_now_ns() - start_ns) / 1000000;
-    hostile_resume_honest(h);
-    hostile_expect(
-        h, daemon_is_sanitized(&h->daemon) || used_ms * 100 <= passed_ms * IDLE_CPU_PERCENT_MAX,
-        "%s: convoyd used %llu of %llu ms, with nothing to do", what, (unsigned long long)used_ms,
-        (unsigned long long)passed_ms);
-}
-
 /* C17: a receive ring of nothing but too-small buffers: frames for it end, and nobody turns in
  * circles. */
 static void useless_receive_buffers(struct hostile *h)
@@ -138,7 +118,7 @@ static void useless_receive_buffers(struct hostile *h)
             hostile_probe_broadcast(h, 1514);
         hostile_expect(h, front_end_flush(&h->probe, 0) == 0,
                        "the probe's frames are not given back");
-        expect_idle(h, mergeable ? "tiny buffers, mergeable" : "tiny buffers");
+        hostile_expect_idle(h, mergeable ? "tiny buffers, mergeable" : "tiny buffers");
         hostile_close(&fe);
     }
 }
@@ -201,7 +181,7 @@ static void guest_stops_reading(struct hostile *h)
                    "of %u frames %llu were delivered, %llu dropped, %llu are held", count,
                    (unsigned long long)delivered, (unsigned long long)drops,
                    (unsigned long long)held);
-    expect_idle(h, "a guest that does not read");
+    hostile_expect_idle(h, "a guest that does not read");
     hostile_close(&fe);
 }
 

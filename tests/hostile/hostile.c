@@ -16,6 +16,7 @@ enum {
     AWAIT_MS = 3000,            /* for what must happen soon */
     FRAMES_AFTER_ATTACK = 2000, /* that the honest guests exchange to show that they still do */
     MEMORY_GROWTH_KIB_MAX = 1024,
+    IDLE_CPU_PERCENT_MAX = 20,
     ATTEMPTS_MAX = 8, /* of an attack whose warning fell under the limit of log lines */
 };
 
@@ -203,7 +204,8 @@ int hostile_start(struct hostile *h, const char *convoyd, struct error *error)
                                 "    queues: 2\n"
                                 "  - name: left\n"
                                 "  - name: right\n"
-                                "  - name: probe\n";
+                                "  - name: probe\n"
+                                "  - name: taker\n";
     const char *rounds = getenv("HOSTILE_ROUNDS");
     int result;
 
@@ -559,6 +561,24 @@ void hostile_expect_fault(struct hostile *h, uint64_t before, const char *what)
 {
     hostile_expect(h, hostile_await_counter(h, "faults", before + 1), "no fault was noticed: %s",
                    what);
+}
+
+void hostile_expect_idle(struct hostile *h, const char *what)
+{
+    uint64_t start_ms, start_ns, used_ms, passed_ms;
+
+    if (!hostile_pause_honest(h))
+        return;
+    start_ms = daemon_cpu_ms(&h->daemon);
+    start_ns = clock_now_ns();
+    poll(NULL, 0, 400);
+    used_ms = daemon_cpu_ms(&h->daemon) - start_ms;
+    passed_ms = (clock_now_ns() - start_ns) / 1000000;
+    hostile_resume_honest(h);
+    hostile_expect(
+        h, daemon_is_sanitized(&h->daemon) || used_ms * 100 <= passed_ms * IDLE_CPU_PERCENT_MAX,
+        "%s: convoyd used %llu of %llu ms, with nothing to do", what, (unsigned long long)used_ms,
+        (unsigned long long)passed_ms);
 }
 
 static void probe_broadcast(struct hostile *h, size_t len)

@@ -5,7 +5,8 @@
  * neither descriptors nor memory have been left behind.
  *
  * Ports: "attacker" (the attack's own), "left" and "right" (honest, driven by a thread of their own
- * for as long as the program runs), "probe" (honest, the attack's witness).
+ * for as long as the program runs), "probe" (honest, the attack's witness), "taker" (for a guest
+ * that takes super-packets).
  */
 #ifndef CONVOY_TESTS_HOSTILE_HOSTILE_H
 #define CONVOY_TESTS_HOSTILE_HOSTILE_H
@@ -51,9 +52,9 @@ struct hostile_test {
 
 /* The attacks, by file. */
 extern const struct hostile_test message_tests[], memory_tests[], ring_tests[], frame_tests[],
-    life_tests[];
+    merge_tests[], life_tests[];
 extern const unsigned message_test_count, memory_test_count, ring_test_count, frame_test_count,
-    life_test_count;
+    merge_test_count, life_test_count;
 
 /* --- the stage --- */
 
@@ -103,6 +104,9 @@ bool hostile_await_counter(struct hostile *h, const char *name, uint64_t value);
 /* Waits until the guest's rings are stopped for a fault, counted from `before` (counter "faults").
  */
 void hostile_expect_fault(struct hostile *h, uint64_t before, const char *what);
+
+/* The daemon uses next to no processor time while nobody sends; `what` the attacker does. */
+void hostile_expect_idle(struct hostile *h, const char *what);
 
 /* Reads and throws away all that a guest on `port` has been sent, until nothing waits for it. */
 void hostile_drain(struct hostile *h, struct front_end *fe, const char *port);

@@ -26,7 +26,7 @@ int main(int argc, char **argv)
     } groups[] = {
         {message_tests, message_test_count}, {memory_tests, memory_test_count},
         {ring_tests, ring_test_count},       {frame_tests, frame_test_count},
-        {life_tests, life_test_count},
+        {merge_tests, merge_test_count},     {life_tests, life_test_count},
     };
     unsigned passed = 0, failed = 0;
     static struct hostile h;
