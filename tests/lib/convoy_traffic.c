@@ -60,6 +60,7 @@ static const char usage[] =
     "  --then SPEC         other arrivals from half of the time on\n"
     "  --seconds S         how long (default 2)\n"
     "  --warm-up S         of that: not measured (default 0.2)\n"
+    "  --finally COMMAND   for the shell, when all has arrived and the guests are still there\n"
     "  --disturb L,R,D     TCP or UDP streams of which the shares L, R and D are left out, sent\n"
     "                      behind later ones, and sent twice; every packet is held against what "
     "was\n"
@@ -78,6 +79,7 @@ struct arguments {
     struct disturb_options disturb;     /* flows 0: nothing is disturbed */
     const char *arrivals, *then;        /* what is measured at times of its own; NULL: nothing */
     double seconds, warm_up_seconds;
+    const char *finally; /* NULL: nothing */
     struct front_cut cut;
     bool loss_allowed;
     uint64_t time_limit_s;
@@ -120,6 +122,7 @@ enum option_key {
     OPT_THEN,
     OPT_SECONDS,
     OPT_WARM_UP,
+    OPT_FINALLY,
     OPT_TIME_LIMIT,
 };
 
@@ -160,6 +163,7 @@ static const struct option options[] = {
     {"then", required_argument, NULL, OPT_THEN},
     {"seconds", required_argument, NULL, OPT_SECONDS},
     {"warm-up", required_argument, NULL, OPT_WARM_UP},
+    {"finally", required_argument, NULL, OPT_FINALLY},
     {"time-limit", required_argument, NULL, OPT_TIME_LIMIT},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -438,6 +442,9 @@ static void set_option(struct arguments *a, int key, char *value)
     case OPT_FIRST:
         a->exchange.first_number = (unsigned)number_of(value, 254) & ~1u;
         break;
+    case OPT_FINALLY:
+        a->finally = value;
+        break;
     case OPT_TIME_LIMIT:
         a->time_limit_s = number_of(value, 86400);
         break;
@@ -633,6 +640,8 @@ static int run(const struct arguments *a, const char *const *sockets, unsigned c
     finished = run_mode(&exchange, a, &schedule, &measured);
     if (!finished)
         exchange.finished_ns = clock_now_ns();
+    if (a->finally && system(a->finally) != 0)
+        fail("this has failed", a->finally);
     exchange_get_result(&exchange, &result);
     report(&exchange, a, &result, &measured, finished);
     finished &= exchange.missed_calls == 0 && measured.ping_pong.stalls == 0 &&
