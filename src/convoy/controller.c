@@ -18,7 +18,7 @@
  * and slowly back, so that it does not swing. It goes by the waits of the last RECENT_NS. */
 #define TRIM_DOWN_NS 4e7
 #define TRIM_UP_NS   4e8
-#define TRIM_MIN     0.05
+#define TRIM_MIN     0.05 /* shorter T does not help; then holding is given up */
 #define RECENT_NS    2e7
 
 /* Holding starts where one more batch per transfer saves so many times what its waiting costs, and
@@ -28,7 +28,7 @@
 #define WORTH_STOP  1.0
 
 /* Batches that must have been seen to be followed within T, in traffic's memory, before any waits;
- * and how few stop that again. Chance alone makes 8 of 4 once in a hundred times. */
+ * and how few stop that again. Far enough apart that chance hardly leads from one to the other. */
 #define FOLLOWED_START 8.0
 #define FOLLOWED_STOP  1.0
 
@@ -40,7 +40,7 @@
 #define COMPANY_STEPS 3
 
 /* A trial of holding is judged when so many groups should have found company by the model; it has
- * failed where so small a share did. Chance alone makes that of Poisson arrivals once in 10,000. */
+ * failed where so small a share did. Of Poisson arrivals that happens once in 10,000 trials. */
 #define TRIAL_EXPECTED 16.0
 #define TRIAL_FAILED   0.2
 
@@ -294,8 +294,9 @@ void controller_look_ahead(const struct controller *controller, const struct hol
     struct model_costs costs = controller->transfer.line;
     struct controller_outlook outlook = {.rate = rate, .rule = controller->rule};
 
-    (void)derive(&outlook.rule, arrivals, speed, transfer_cost_s(controller), hold,
-                 controller->trim);
+    if (!controller->is_given_up || hold->mode != HOLD_ADAPTIVE)
+        (void)derive(&outlook.rule, arrivals, speed, transfer_cost_s(controller), hold,
+                     controller->trim);
     predict(&outlook.rule, &prospect, &outlook.mean_size, &outlook.mean_wait_s);
     costs.transfer_s += controller->calls_wanted * controller->call_s;
     if (costs.transfer_s + costs.packet_s > 0) {
@@ -331,6 +332,7 @@ void controller_set(struct controller *controller, const struct hold_config *hol
     controller->recent_packets = controller->recent_wait_s = 0;
     controller->trial = (struct controller_trial){0};
     controller->trim = controller->company = 1;
+    controller->is_given_up = false;
     controller->must_derive = true;
 }
 
@@ -402,12 +404,15 @@ static void fade_record(struct controller_record *record, uint64_t elapsed_ns)
 static void update_trim(struct controller *controller, double budget_s, uint64_t elapsed_ns)
 {
     double kept = exp(-(double)elapsed_ns / RECENT_NS);
-    double excess = controller->recent_wait_s / (budget_s * controller->recent_packets) - 1;
-    double step = (double)elapsed_ns / (excess > 0 ? TRIM_DOWN_NS : TRIM_UP_NS);
 
-    if (controller->recent_packets > 0 && budget_s > 0)
-        controller->trim *= 1 - CV_MIN(excess, 1.0) * CV_MIN(step, 0.5);
-    controller->trim = CV_MIN(CV_MAX(controller->trim, TRIM_MIN), 1.0);
+    if (controller->recent_packets > 0 && budget_s > 0) {
+        double mean_s = controller->recent_wait_s / controller->recent_packets;
+        double excess = CV_MIN(mean_s / budget_s - 1, 1.0);
+        double step = (double)elapsed_ns / (excess > 0 ? TRIM_DOWN_NS : TRIM_UP_NS);
+
+        controller->trim *= 1 - excess * CV_MIN(step, 0.5);
+        controller->trim = CV_MIN(CV_MAX(controller->trim, TRIM_MIN), 1.0);
+    }
     controller->recent_packets *= kept;
     controller->recent_wait_s *= kept;
 }
@@ -432,17 +437,18 @@ static void continue_trial(struct controller *controller, uint64_t elapsed_ns)
 static void judge_trial(struct controller *controller, uint64_t now_ns)
 {
     struct controller_trial *trial = &controller->trial;
+    bool is_judged = trial->expected >= TRIAL_EXPECTED;
+    bool is_joined = trial->joined >= TRIAL_FAILED * trial->expected;
 
-    if (trial->expected < TRIAL_EXPECTED)
-        return;
-    if (trial->joined < TRIAL_FAILED * trial->expected) {
+    if ((is_judged && !is_joined) || controller->trim <= TRIM_MIN) {
         trial->futile_ns = CV_MIN(CV_MAX(2 * trial->futile_ns, FUTILE_NS_MIN), FUTILE_NS_MAX);
         trial->futile_until_ns = now_ns + trial->futile_ns;
-    } else {
+    } else if (is_judged) {
         trial->futile_ns = 0;
         trial->rate = prospect_of(&controller->arrivals, 1).rate;
     }
-    trial->expected = trial->joined = 0;
+    if (is_judged)
+        trial->expected = trial->joined = 0;
 }
 
 static void begin_trial(struct controller *controller)
@@ -467,8 +473,10 @@ static void update_rule(struct controller *controller, const struct hold_config 
     struct hold_rule *rule = &controller->rule;
     bool was_holding = rule->time_max_ns > 0;
 
-    judge_trial(controller, now_ns);
-    if (is_futile(controller, now_ns)) {
+    if (was_holding)
+        judge_trial(controller, now_ns);
+    controller->is_given_up = is_futile(controller, now_ns);
+    if (controller->is_given_up) {
         controller->company = 0;
         hold_nothing(rule);
     } else if (controller->was_silent) {

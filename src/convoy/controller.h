@@ -75,6 +75,7 @@ struct controller {
     double recent_packets; /* departed lately, decaying, ... */
     double recent_wait_s;  /* ... and their waits, added up */
     bool must_derive;      /* the owner's wish has changed */
+    bool is_given_up;      /* a trial failed: nothing is held, whatever the arrivals look like */
     bool was_silent;       /* packets came after a silence: nothing is known of their company */
     unsigned fresh_packets, fresh_mergeable; /* arrived since updated_ns */
     struct controller_trial trial;

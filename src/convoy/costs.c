@@ -16,6 +16,9 @@
  * ones. */
 #define SAMPLES_FEW 16
 
+/* Later the line is drawn anew once in so many samples: that costs more than to take one in. */
+#define SAMPLES_PER_FIT 8
+
 /* Sizes tell c0 from c1 when their standard deviation is at least this share of their mean: less
  * would extrapolate noise down to size 0. */
 #define SPREAD_MIN 0.125
@@ -77,5 +80,8 @@ void costs_observe(struct costs *costs, unsigned packets, double seconds)
         (1 - share) * (costs->covariance + share * from_mean * (seconds - costs->seconds_mean));
     costs->packets_mean += share * from_mean;
     costs->seconds_mean += share * (seconds - costs->seconds_mean);
-    fit(costs);
+    if (costs->weight < SAMPLES_FEW || ++costs->unfitted == SAMPLES_PER_FIT) {
+        costs->unfitted = 0;
+        fit(costs);
+    }
 }

@@ -18,6 +18,7 @@ struct costs {
     double packets_variance; /* ... and central moments */
     double covariance;
     bool has_slope;          /* sizes have once been spread enough to tell c0 from c1 */
+    unsigned unfitted;       /* samples since the line was drawn */
     struct model_costs line; /* the fit; both terms at least 0 */
 };
 

@@ -34,26 +34,25 @@ static double poisson_point(double n, double mean)
 /* Adds up the smaller side, which is exact to the last digits; the other is the rest. */
 static struct split poisson_split(unsigned n, double mean)
 {
-    double sum = 0;
+    double i = n > mean ? n : n - 1.0, sum = 0, term;
 
     if (n == 0)
         return (struct split){.below = 0, .from = 1};
     if (mean <= 0)
         return (struct split){.below = 1, .from = 0};
-    if (n > mean) {
-        double i = n;
-
-        for (double term = poisson_point(i, mean); term > sum * TERM_MIN; term *= mean / i) {
-            sum += term;
-            i++;
-        }
-        return (struct split){.below = 1 - sum, .from = sum};
-    }
-    for (double i = n - 1, term = poisson_point(i, mean); term > sum * TERM_MIN; i--) {
+    term = poisson_point(i, mean);
+    while (term > sum * TERM_MIN) {
         sum += term;
-        term *= i / mean;
+        if (n > mean) {
+            i++;
+            term *= mean / i;
+        } else {
+            term *= i / mean;
+            i--;
+        }
     }
-    return (struct split){.below = sum, .from = 1 - sum};
+    return n > mean ? (struct split){.below = 1 - sum, .from = sum}
+                    : (struct split){.below = sum, .from = 1 - sum};
 }
 
 double model_poisson_tail(unsigned n, double mean)

@@ -248,7 +248,7 @@ static const double channel_fixed[] = {0.2, 0.8};
 static void compare_channel(const struct rule *rule, double busy, double fixed)
 {
     struct model_costs costs = costs_for(rule, busy, fixed);
-    unsigned trips = (unsigned)(20000 / (1 - busy));
+    unsigned trips = (unsigned)(14000 / (1 - busy));
     struct channel channel = run_channel(rule, &costs, true, trips);
 
     compare("wait for the channel", rule, channel.wait_s,
