@@ -172,13 +172,15 @@ static bool arm_idle_queues(struct worker *worker)
             queue->is_polled = false;
             continue;
         }
+        worker->polled[kept++] = queue;
+        /* What a queue that is held back waits for is with other ports, whose kicks or patience
+         * end the sleep. */
+        if (queue->is_held_back)
+            continue;
         if (queue->look_ns)
             worker->look_due_ns = CV_MIN(worker->look_due_ns, queue->look_ns);
-        else if (!queue->is_held_back)
-            /* What a queue that is held back waits for is with other ports, whose kicks or
-             * patience end the sleep. */
+        else
             is_polling = true;
-        worker->polled[kept++] = queue;
     }
     worker->polled_count = kept;
     return is_polling;
