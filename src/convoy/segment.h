@@ -43,6 +43,14 @@ bool segment_fits(const struct frame *frame, unsigned offloads);
  */
 void segmenter_init(struct segmenter *segmenter, const struct frame *super, unsigned offloads);
 
+/* Packets that are lost when `super`, which is being cut, is given up at the segment that was given
+ * out last; a super-packet that is no row is one packet, whatever has been delivered of it. */
+static inline unsigned segmenter_lost_packets(const struct segmenter *segmenter,
+                                              const struct frame *super)
+{
+    return super->merged_count == 0 ? 1 : super->merged_count + 2 - segmenter->index;
+}
+
 /*
  * The next segment in *ret_segment; false, and nothing written, after the last. Its facts are the
  * super-packet's; without OFFLOAD_CSUM its virtio-net header is all zero.

@@ -116,9 +116,6 @@ static unsigned tap_receive(struct port_queue *queue, struct frame_pool *pool,
     return count;
 }
 
-/* What became of a frame. */
-enum outcome { OUTCOME_DELIVERED, OUTCOME_REFUSED };
-
 /* All that a row of merged frames may need (merge.h), and its virtio-net header. */
 enum {
     TAP_PARTS_MAX = 1 + (1 + FRAME_PIECES_MAX + 2) + (1 + MERGE_PIECES_MAX) * (MERGE_FRAMES_MAX - 1)
@@ -143,8 +140,9 @@ static unsigned gather(const struct frame *frame, struct iovec *ret_parts)
     return count;
 }
 
-/* A TAP device queues without limit of its own, so what it does not take it refuses for good. */
-static enum outcome tap_write(struct port_tap *tap, const struct frame *frame)
+/* A TAP device queues without limit of its own, so what it does not take it refuses for good.
+ * Returns how many packets it refused: all of the frame, or none. */
+static unsigned tap_write(struct port_tap *tap, const struct frame *frame)
 {
     struct virtio_net_hdr hdr = frame->vnet;
     struct iovec parts[TAP_PARTS_MAX];
@@ -153,16 +151,17 @@ static enum outcome tap_write(struct port_tap *tap, const struct frame *frame)
     hdr.num_buffers = 0;
     parts[0] = (struct iovec){&hdr, VNET_HDR_BYTES};
     if (writev(tap->fd, parts, (int)count) < 0)
-        return OUTCOME_REFUSED;
+        return 1u + frame->merged_count;
     counter_add(&tap->queue.counters->to_packets, 1);
+    counter_add(&tap->queue.counters->to_merged, frame->merged_count);
     counter_add(&tap->queue.counters->to_bytes, frame->len);
-    return OUTCOME_DELIVERED;
+    return 0;
 }
 
-/* Writes a frame as packets that the host takes. */
-static enum outcome tap_write_cut(struct port_tap *tap, const struct frame *frame)
+/* Writes a frame as packets that the host takes, up to the first that it refuses; returns likewise.
+ */
+static unsigned tap_write_cut(struct port_tap *tap, const struct frame *frame)
 {
-    enum outcome outcome = OUTCOME_DELIVERED;
     struct segmenter segmenter;
     struct segment segment;
 
@@ -170,9 +169,10 @@ static enum outcome tap_write_cut(struct port_tap *tap, const struct frame *fram
     counter_add(frame->vnet.gso_type == VNET_HDR_GSO_NONE ? &tap->queue.counters->checksummed
                                                           : &tap->queue.counters->segmented,
                 1);
-    while (outcome == OUTCOME_DELIVERED && segmenter_next(&segmenter, &segment))
-        outcome = tap_write(tap, &segment.frame);
-    return outcome;
+    while (segmenter_next(&segmenter, &segment))
+        if (tap_write(tap, &segment.frame) > 0)
+            return segmenter_lost_packets(&segmenter, frame);
+    return 0;
 }
 
 /* Every write is its own notification. */
@@ -181,12 +181,11 @@ static unsigned tap_deliver(struct port_queue *queue, struct frame *const *frame
     struct port_tap *tap = port_tap_of(queue->port);
 
     for (unsigned i = 0; i < count; i++) {
-        enum outcome outcome = segment_fits(frames[i], queue->offloads)
-                                   ? tap_write(tap, frames[i])
-                                   : tap_write_cut(tap, frames[i]);
+        unsigned refused = segment_fits(frames[i], queue->offloads) ? tap_write(tap, frames[i])
+                                                                    : tap_write_cut(tap, frames[i]);
 
-        if (outcome == OUTCOME_REFUSED)
-            counter_add(&queue->counters->drops[DROP_UPLINK_REFUSED], 1);
+        if (CV_UNLIKELY(refused > 0))
+            counter_add(&queue->counters->drops[DROP_UPLINK_REFUSED], refused);
     }
     counter_add(&queue->counters->to_convoys, 1);
     counter_add(&queue->counters->to_calls, count);

@@ -166,6 +166,7 @@ static enum outcome deliver_gather(struct vhost_queue *queue, const struct frame
     }
     virtq_take(&queue->to_guest, gathered.chain_count);
     counter_add(&queue->base.counters->to_packets, 1);
+    counter_add(&queue->base.counters->to_merged, frame->merged_count);
     counter_add(&queue->base.counters->to_bytes, frame->len);
     return OUTCOME_DELIVERED;
 }
@@ -221,7 +222,7 @@ static unsigned deliver_group(struct vhost_queue *queue, struct frame *const *fr
     uint16_t heads[GROUP_FRAMES_MAX];
     struct iovec buffers[GROUP_FRAMES_MAX];
     enum guest_fault fault = GUEST_FAULT_NONE;
-    unsigned done = 0, usable = 0;
+    unsigned done = 0, usable = 0, merged = 0;
     uint64_t bytes = 0;
 
     count = virtq_available(virtq, CV_MIN(count, (unsigned)GROUP_FRAMES_MAX), &fault);
@@ -249,9 +250,11 @@ static unsigned deliver_group(struct vhost_queue *queue, struct frame *const *fr
         frame_copy(buffers[done].iov_base, frame, &hdr, queue->hdr_bytes);
         virtq_use(virtq, heads[done], (uint32_t)(frame->len + queue->hdr_bytes));
         bytes += frame->len;
+        merged += frame->merged_count;
     }
     virtq_take(virtq, done);
     counter_add(&queue->base.counters->to_packets, done);
+    counter_add(&queue->base.counters->to_merged, merged);
     counter_add(&queue->base.counters->to_bytes, bytes);
     return done;
 }
@@ -289,7 +292,8 @@ unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, uns
             break;
         }
         if (outcome == OUTCOME_TOO_BIG)
-            counter_add(&base->counters->drops[DROP_TOO_BIG], 1);
+            counter_add(&base->counters->drops[DROP_TOO_BIG],
+                        segmenter_lost_packets(&queue->segmenter, frames[done]));
         done++;
     }
     if (virtq_show(&queue->to_guest))

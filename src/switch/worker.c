@@ -219,7 +219,6 @@ static unsigned frames_delivered(struct worker *worker, struct lane *lane, unsig
         packets += 1u + frames[i]->merged_count;
         worker_release(worker, frames[i]);
     }
-    counter_add(&lane->outlet->counters.to_merged, packets - count);
     convoy_unload(&lane->convoy, count, packets);
     return packets;
 }

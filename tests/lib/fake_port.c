@@ -263,6 +263,7 @@ static unsigned fake_deliver(struct port_queue *base, struct frame *const *frame
         queue->last_group = done;
         news_add(&queue->news, packets, bytes);
         counter_add(&base->counters->to_packets, done);
+        counter_add(&base->counters->to_merged, packets - done);
         counter_add(&base->counters->to_bytes, bytes);
         fake_port_spent_ns += fake_port_costs.delivery_ns + packets * fake_port_costs.packet_ns;
     }

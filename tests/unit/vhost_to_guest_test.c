@@ -13,9 +13,11 @@
 
 #include <cmocka.h>
 
+#include "convoy/merge.h"
 #include "guest/vhost_user.h"
 #include "ring_bed.h"
-#include "unit/wire_frames.h"
+#include "unit/row_frames.h"
+#include "wire/ip.h"
 
 #define EVENT_IDX VIRTIO_FEATURE(VIRTIO_RING_F_EVENT_IDX)
 #define ALL_OFFLOADS                                                                               \
@@ -533,6 +535,69 @@ static void cut_segment_that_is_too_big(void **state)
     assert_int_equal(deliver(view(192, 0, (struct virtio_net_hdr){0})), 1);
 }
 
+/* --- rows --- */
+
+/* Three packets of TCP with 1448 bytes of payload each, merged. */
+static struct frame *merged_row(void)
+{
+    static struct row_packet packet;
+    static struct frame row[3];
+
+    for (unsigned i = 0; i < CV_COUNT_OF(row); i++) {
+        if (row[i].len > 0)
+            wire_unview(&row[i]);
+        make_tcp(1448);
+        memcpy(packet.bytes, wire.bytes, wire.len);
+        packet.len = wire.len;
+        row_parse(&packet);
+        packet.bytes[wire.l4 + TCP_FLAGS_OFFSET] = TCP_ACK;
+        wire_be16(packet.bytes + wire.l3 + IPV4_ID_OFFSET, 7 + i);
+        wire_be16(packet.bytes + wire.l4 + TCP_SEQUENCE_OFFSET + 2, i * 1448);
+        row_fix_ip(&packet);
+        row_fix_checksum(&packet, true);
+        memcpy(wire.bytes, packet.bytes, packet.len);
+        wire_view(&wire, 192, (size_t[]){2000}, 1, &row[i]);
+        assert_true(parse(&row[i]));
+        if (i > 0)
+            assert_int_equal(merge_join(&row[0], &row[i], ALL_OFFLOADS), MERGE_JOINED);
+    }
+    return &row[0];
+}
+
+static void assert_counted(unsigned packets, unsigned merged, unsigned dropped)
+{
+    assert_int_equal(bed.counters.to_packets, packets);
+    assert_int_equal(bed.counters.to_merged, merged);
+    assert_int_equal(bed.counters.drops[DROP_TOO_BIG], dropped);
+    queue_bed_uninit(&bed);
+}
+
+/* Every packet of a row is counted once: as a frame, as part of one, or as dropped. */
+static void packets_of_rows_are_counted_once(void **state)
+{
+    (void)state;
+    start(&(struct queue_bed_options){.offloads = ALL_OFFLOADS}); /* as it is: with others, ... */
+    queue_bed_post(&bed, 65562, 0);
+    assert_int_equal(deliver(merged_row()), 1);
+    assert_counted(1, 2, 0);
+    start(&(struct queue_bed_options){.offloads = ALL_OFFLOADS, .mergeable = true}); /* ... alone */
+    for (unsigned i = 0; i < 4; i++)
+        queue_bed_post(&bed, 2048, 0);
+    assert_int_equal(deliver(merged_row()), 1);
+    assert_counted(1, 2, 0);
+    start(&(struct queue_bed_options){0}); /* cut again */
+    for (unsigned i = 0; i < 3; i++)
+        queue_bed_post(&bed, 2048, 0);
+    assert_int_equal(deliver(merged_row()), 1);
+    assert_counted(3, 0, 0);
+    start(&(struct queue_bed_options){0}); /* cut, and one part is too big */
+    queue_bed_post(&bed, 2048, 0);
+    queue_bed_post(&bed, 512, 0);
+    assert_int_equal(deliver(merged_row()), 1);
+    assert_counted(1, 0, 2);
+    start(&(struct queue_bed_options){0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -553,6 +618,7 @@ int main(void)
         cmocka_unit_test_teardown(super_packet_too_big_for_its_buffers, stop),
         cmocka_unit_test_teardown(forgetting_a_cut_frame, stop),
         cmocka_unit_test_teardown(cut_segment_that_is_too_big, stop),
+        cmocka_unit_test_teardown(packets_of_rows_are_counted_once, stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
