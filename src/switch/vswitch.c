@@ -379,10 +379,14 @@ int vswitch_port_tuning(struct vswitch *vswitch, const char *name, struct port_t
     call_all(vswitch, worker_step_read_tuning, &request);
     for (unsigned i = 0; i < port->queue_count; i++) {
         struct queue_tuning *queue = &ret_tuning->queues[i];
+        const struct worker *worker = &vswitch->workers[port->queues[i]->worker];
+        const struct lane *lane = worker->outlets[port->id].lanes[i];
         double rate = queue->to.arrivals.rate;
 
         controller_look_ahead(&queue->to, &port->config.hold, rate, &queue->now);
         controller_look_ahead(&queue->to, &port->config.hold, 2 * rate, &queue->twice);
+        /* Large, and readable while the worker writes: it need not stop for that. */
+        convoy_histograms_add(&ret_tuning->histograms, &lane->histograms);
     }
     return 0;
 }

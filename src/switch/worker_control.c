@@ -360,7 +360,6 @@ bool worker_step_read_tuning(struct worker *worker, void *context)
         queue->to = lane->controller;
         queue->from = port->queues[i]->arrivals;
         queue->from_rule = port->queues[i]->kick_rule;
-        convoy_histograms_add(&request->tuning->histograms, &lane->histograms);
     }
     return true;
 }

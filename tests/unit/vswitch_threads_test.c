@@ -148,12 +148,28 @@ static void add_up(const struct port_status *status, void *context)
 
 static int task_look(struct vswitch *vswitch, void *sum, struct error *error)
 {
+    static struct port_tuning tuning;
     struct worker_status status;
 
     (void)error;
     vswitch_for_each_port(vswitch, add_up, sum);
     for (unsigned i = 0; i < vswitch_worker_count(vswitch); i++)
         vswitch_worker_status(vswitch, i, &status);
+    return vswitch_port_tuning(vswitch, "a0", &tuning);
+}
+
+/* When nothing is under way any more: every packet that a port was given is in its histogram. */
+static int task_add_up_packets(struct vswitch *vswitch, void *name, struct error *error)
+{
+    static struct port_tuning tuning;
+    struct port_status status;
+    const struct port_counters *counters = &status.counters;
+
+    (void)error;
+    assert_int_equal(vswitch_port_status(vswitch, name, &status), 0);
+    assert_int_equal(vswitch_port_tuning(vswitch, name, &tuning), 0);
+    assert_true(tuning.histograms.residence.count > 100);
+    assert_int_equal(tuning.histograms.residence.count, counters->to_packets + counters->to_merged);
     return 0;
 }
 
@@ -311,6 +327,7 @@ static void run(unsigned workers)
     change_and_ask();
     for (unsigned i = 0; i < PAIRS; i++)
         traffic_end(&traffic[i]);
+    control_call(task_add_up_packets, (char[]){"a0"});
     control_end();
 }
 
