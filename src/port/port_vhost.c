@@ -201,7 +201,8 @@ static enum guest_fault queue_prepare(struct port_vhost *port, struct vhost_queu
     /* A super-packet that is half cut was cut for what the guest took then. */
     if (queue->base.offloads != guest_offloads(features))
         vhost_forget_front(&queue->base);
-    queue->base.offloads = guest_offloads(features);
+    /* Workers that load frames for the paused port look at it. */
+    __atomic_store_n(&queue->base.offloads, guest_offloads(features), __ATOMIC_RELAXED);
     queue->base.groups_kicks = true;
     queue->fault = GUEST_FAULT_NONE;
     queue->owes_calls = true;

@@ -350,7 +350,9 @@ static uint64_t frame_cost_bytes(const struct frame *frame)
 
 static void load_or_merge(struct lane *lane, struct frame *frame)
 {
-    unsigned offloads = lane->outlet->merge ? lane->queue->offloads : 0;
+    /* While the port is paused the control thread may change them; then the convoy is sealed. */
+    unsigned offloads =
+        lane->outlet->merge ? __atomic_load_n(&lane->queue->offloads, __ATOMIC_RELAXED) : 0;
     enum merge_refusal refusal;
 
     if (CV_LIKELY(!merge_concerns(frame, offloads))) {
