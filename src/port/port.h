@@ -64,8 +64,9 @@ struct port_ops {
     void (*give_back)(struct port_queue *queue, struct frame *frame);
 
     /*
-     * Data path. Publishes what was given back. False: much more was given back than could be
-     * published, since older frames are still out. May be NULL; then so is announce_back.
+     * Data path. Publishes what was given back, and sets `unpublished`. False: much more was given
+     * back than could be published, since older frames are still out. May be NULL; then so is
+     * announce_back.
      */
     bool (*settle)(struct port_queue *queue);
 
@@ -118,6 +119,7 @@ struct port_queue {
     struct hold_rule kick_rule;   /* how its kicks, and calls that give buffers back, are grouped */
     struct hold_group given_back; /* frames given back that its sender was not told of ... */
     uint64_t given_back_bytes;    /* ... and their bytes */
+    unsigned unpublished;         /* frames given back that older ones keep from being published */
     bool owes_announcement;       /* in the worker's list of such queues */
     unsigned stash_first;         /* frames that a full port pushed back: stash[first .. count) */
     unsigned stash_count;

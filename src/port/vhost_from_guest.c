@@ -270,6 +270,7 @@ bool vhost_settle(struct port_queue *base)
         virtq_use(&queue->from_guest, queue->outstanding[queue->oldest++ & mask].head, 0);
         queue->done_count--;
     }
+    base->unpublished = queue->done_count;
     (void)virtq_show(&queue->from_guest);
     if (CV_UNLIKELY(queue->owes_calls)) {
         queue->owes_calls = false;

@@ -167,6 +167,7 @@ void worker_forget_answers(struct worker *worker, const struct port *port)
 void worker_note_taken(struct worker *worker, struct port_queue *queue, unsigned count)
 {
     const struct hold_config *hold = &worker->outlets[queue->port->id].hold;
+    bool was_grouping = queue->kick_rule.time_max_ns > 0;
 
     if (CV_UNLIKELY(queue->look_ns)) {
         queue->look_ns = 0;
@@ -181,6 +182,9 @@ void worker_note_taken(struct worker *worker, struct port_queue *queue, unsigned
     if (queue->groups_kicks)
         (void)controller_derive(&queue->kick_rule, &queue->arrivals,
                                 worker->wake_s + worker->look_s, hold);
+    /* Of what was given back before, and its sender was not told of, nothing was noted. */
+    if (!was_grouping && (queue->is_dirty || queue->unpublished > 0))
+        queue->given_back_bytes = GIVEN_BACK_BYTES_MAX + 1;
 }
 
 void worker_note_given_back(struct worker *worker, struct port_queue *queue,
@@ -197,8 +201,19 @@ void worker_tell_sender(struct worker *worker, struct port_queue *queue)
 {
     (void)worker;
     queue->port->ops->announce_back(queue);
+    if (queue->unpublished > 0) {
+        /* That is still to be told of, and becomes visible all at once: its bytes are kept. */
+        queue->given_back.packets = CV_MIN(queue->given_back.packets, queue->unpublished);
+        return;
+    }
     hold_group_clear(&queue->given_back);
     queue->given_back_bytes = 0;
+}
+
+/* Something that was given back is visible, and its sender was not told of it. */
+static bool has_untold(const struct port_queue *queue)
+{
+    return queue->given_back.packets > queue->unpublished;
 }
 
 static uint64_t sender_due_ns(const struct port_queue *queue)
@@ -212,7 +227,7 @@ void worker_tell_sender_in_time(struct worker *worker, struct port_queue *queue)
 {
     if (CV_LIKELY(sender_due_ns(queue) <= worker->now_ns)) {
         worker_tell_sender(worker, queue);
-    } else if (!queue->owes_announcement) {
+    } else if (!queue->owes_announcement && has_untold(queue)) {
         queue->owes_announcement = true;
         worker->untold[worker->untold_count++] = queue;
     }
@@ -241,13 +256,13 @@ void worker_tell_senders(struct worker *worker)
         struct port_queue *queue = worker->untold[i];
         uint64_t due_ns = sender_due_ns(queue);
 
-        if (due_ns > worker->now_ns) {
+        if (due_ns > worker->now_ns && has_untold(queue)) {
             worker->next_due_ns = CV_MIN(worker->next_due_ns, due_ns);
             worker->untold[kept++] = queue;
             continue;
         }
         queue->owes_announcement = false;
-        if (queue->given_back.packets > 0)
+        if (has_untold(queue))
             worker_tell_sender(worker, queue);
     }
     worker->untold_count = kept;

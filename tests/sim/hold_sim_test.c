@@ -627,6 +627,28 @@ static void many_bytes_are_told_at_once(void **state)
     sim_free(sim);
 }
 
+/* Buffers go back in order: one that was still out may bring many behind it. */
+static void bytes_that_were_stuck_count(void **state)
+{
+    struct sim *sim = grouping_new(HOLD_FIXED);
+    struct fake_queue *from = sim_queue(sim, 0);
+    struct fake_arrival frame = {.dst = fake_port_mac(1), .len = 9000};
+
+    (void)state;
+    sim_queue(sim, 2)->room = 0;
+    fake_queue_arrive_for(from, 2, 1);
+    fake_queue_arrive(from, &frame);
+    sim_round(sim, 0);
+    assert_int_equal(from->back.packets, 0);
+    sim_queue(sim, 2)->room = 1;
+    sim->now_ns += 10 * T_NS;
+    sim_round(sim, 0);
+    assert_int_equal(from->last_back, 2);
+    burst(sim, 1); /* small ones wait again */
+    assert_int_equal(from->back.packets, 1);
+    sim_free(sim);
+}
+
 /* Bytes are those of the frames, whatever they were merged into. */
 static void bytes_of_rows_are_not_counted_twice(void **state)
 {
@@ -732,6 +754,7 @@ int main(void)
         cmocka_unit_test(answers_are_timed),
         cmocka_unit_test(given_back_is_told_when_due),
         cmocka_unit_test(many_bytes_are_told_at_once),
+        cmocka_unit_test(bytes_that_were_stuck_count),
         cmocka_unit_test(bytes_of_rows_are_not_counted_twice),
         cmocka_unit_test(nobody_else_waits_for_his_buffers),
         cmocka_unit_test(nobody_is_forgotten),

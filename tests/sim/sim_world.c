@@ -50,6 +50,7 @@ struct sim *sim_new(unsigned workers, uint64_t seed)
     current_seed = sim->seed = sim->random = seed;
     fake_port_fail = sim_fail;
     fake_port_costs = (struct fake_costs){0};
+    fake_port_spent_ns = 0;
     fake_port_now_ns = sim->now_ns = 1000000000;
     sim->bridge = bridge_new(&config);
     sim->worker_count = workers;
