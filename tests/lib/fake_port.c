@@ -53,7 +53,7 @@ static void frame_fill(struct frame *frame, struct fake_queue *queue, struct fra
     *slot = (struct fake_slot){.is_taken = true,
                                .number = queue->taken++,
                                .taken_ns = fake_port_now_ns,
-                               .len = arrival->len,
+                               .len = arrival->is_wrong ? 0 : arrival->len,
                                .dst = arrival->dst};
     RULE(!frame->private_bytes && !frame->small_bytes,
          "a frame of the pool has a private buffer already");
@@ -129,6 +129,7 @@ static bool fake_settle(struct port_queue *base)
         queue->done_count--;
         news_add(&queue->back, 1, slot->len);
     }
+    base->unpublished = queue->done_count;
     return queue->done_count <= FAKE_RING_FRAMES / 4;
 }
 
