@@ -204,6 +204,7 @@ static enum guest_fault queue_prepare(struct port_vhost *port, struct vhost_queu
     /* Workers that load frames for the paused port look at it. */
     __atomic_store_n(&queue->base.offloads, guest_offloads(features), __ATOMIC_RELAXED);
     queue->base.groups_kicks = true;
+    queue->too_big_len = 0; /* the buffers may be others, though as many */
     queue->fault = GUEST_FAULT_NONE;
     queue->owes_calls = true;
     queue->base.can_receive = queue->base.can_deliver = false;
