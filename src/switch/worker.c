@@ -126,6 +126,12 @@ static void unblock_source(struct worker *worker, struct port_queue *source)
         worker_wake(&worker->peers[i]);
 }
 
+/* Frames of the source wait here, and it is another worker's and short of buffers. */
+static bool wants_back(const struct worker *worker, const struct port_queue *source)
+{
+    return source->worker != worker->id && __atomic_load_n(&source->wants_back, __ATOMIC_RELAXED);
+}
+
 /* Ends frames that wait here for a slow guest, when other workers want them back. */
 static void let_go(struct worker *worker, struct lane *lane)
 {
@@ -135,7 +141,7 @@ static void let_go(struct worker *worker, struct lane *lane)
     while (i < convoy->count) {
         const struct port_queue *source = convoy_frames(convoy)[i++]->source;
 
-        if (source->worker == worker->id || !__atomic_load_n(&source->wants_back, __ATOMIC_RELAXED))
+        if (!wants_back(worker, source))
             continue;
         worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
         lane->no_wait_until_ns = worker->now_ns + NO_WAIT_NS;
@@ -290,6 +296,15 @@ static uint64_t lane_due_ns(const struct worker *worker, const struct lane *lane
     return hold_due_ns(&lane->controller.rule, &lane->waiting);
 }
 
+/* What only waits for company departs when another worker wants some of it back. */
+static bool is_wanted_back(const struct worker *worker, const struct convoy *convoy)
+{
+    for (unsigned i = 0; worker->peer_count > 1 && i < convoy->count; i++)
+        if (wants_back(worker, convoy->frames[convoy->first + i]->source))
+            return true;
+    return false;
+}
+
 /* True when something is to be done for the lane now. A blocked one is tried in every round: that
  * costs one look at an index. Where only calls wait, data goes at once. */
 static bool lane_is_due(const struct worker *worker, const struct lane *lane)
@@ -298,7 +313,7 @@ static bool lane_is_due(const struct worker *worker, const struct lane *lane)
 
     return (has_data &&
             (lane->convoy.blocked_since_ns || lane->controller.rule.place == HOLD_PLACE_CALL)) ||
-           lane_due_ns(worker, lane) <= worker->now_ns;
+           lane_due_ns(worker, lane) <= worker->now_ns || is_wanted_back(worker, &lane->convoy);
 }
 
 /* Convoys that are due depart; the others stay in the list. True: something departed. */
@@ -422,12 +437,12 @@ static void frame_flood(struct worker *worker, struct frame *frame)
     unsigned from = frame->source->port->id;
     unsigned copies = 0;
 
+    frame->is_shared = true; /* before another worker sees it */
     for (unsigned id = 0; id < worker->outlet_limit; id++) {
         struct outlet *outlet = &worker->outlets[id];
 
         if (id == from || !outlet_takes(outlet))
             continue;
-        frame->is_shared = true;
         frame->holders++;
         copies++;
         worker_load(worker, outlet_lane(outlet, frame), frame);
