@@ -198,6 +198,31 @@ static void slow_guest_elsewhere_does_not_starve_a_sender(void **state)
     sim_free(sim);
 }
 
+/* Likewise frames that wait for company there: nobody has to be slow for that. */
+static void holding_elsewhere_does_not_starve_a_sender(void **state)
+{
+    struct sim *sim = world_new(3, 1);
+    struct hold_config hold = {
+        .mode = HOLD_FIXED, .packets_max = HOLD_PACKETS_MAX, .time_max_ns = 1000000000};
+    struct fake_queue *from = sim_queue(sim, 0);
+
+    (void)state;
+    sim_set_hold(sim, 1, &hold, true);
+    sim_hold_data(sim, 1);
+    fake_queue_arrive_for(from, 1, 1);
+    sim_settle(sim);
+    assert_int_equal(sim_waiting(sim, 1), 1);
+    for (unsigned i = 0; i < 100; i++) {
+        fake_queue_arrive_for(from, 2, fake_queue_free(from));
+        sim_hold_data(sim, 1);
+        sim_round_all(sim);
+        sim->now_ns += 1000;
+    }
+    assert_true(sim_queue(sim, 2)->delivered > 10 * FAKE_RING_FRAMES);
+    assert_int_equal(sim_queue(sim, 1)->delivered, 1);
+    sim_free(sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +233,7 @@ int main(void)
         cmocka_unit_test(sender_goes_while_its_frames_wait_elsewhere),
         cmocka_unit_test(one_queue_of_a_port_stops),
         cmocka_unit_test(slow_guest_elsewhere_does_not_starve_a_sender),
+        cmocka_unit_test(holding_elsewhere_does_not_starve_a_sender),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
