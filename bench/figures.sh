@@ -15,44 +15,13 @@ SECONDS_EACH=${SECONDS_EACH:-4}
 source tests/guest/lib.sh
 source bench/ovs.sh
 
-DAEMON_PID=''
+source bench/lib.sh
+
 NATIVE=0
 
-say() { printf '%s\n' "$*"; }
-median() { sort -g | awk '{v[NR] = $1} END {if (NR) print v[int((NR + 1) / 2)]}'; }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", b ? a / b : 0}'; }
-
-daemon_stop() {
-    [[ -n $DAEMON_PID ]] || return 0
-    kill "$DAEMON_PID" 2>/dev/null
-    wait "$DAEMON_PID" 2>/dev/null
-    DAEMON_PID=''
-}
-
-# `daemon_start "YAML LINES"`: convoyd with these settings; sockets in $RUN_DIR.
-daemon_start() {
-    RUN_DIR=$GUEST_WORK/convoy
-    mkdir -p "$RUN_DIR"
-    printf 'run-dir: %s\n%s\n' "$RUN_DIR" "$1" >"$RUN_DIR/convoy.yaml"
-    "$BUILD/src/convoyd" --config "$RUN_DIR/convoy.yaml" 2>"$RUN_DIR/log" &
-    DAEMON_PID=$!
-    guest_await 10 test -S "$RUN_DIR/control.sock" || {
-        cat "$RUN_DIR/log" >&2
-        return 1
-    }
-}
-
-counters() { # PORT COUNTER
-    "$BUILD/cli/convoy" --socket "$RUN_DIR/control.sock" --json port show "$1" |
-        jq ".counters.$2 // 0"
-}
-
-daemon_cpu_ms() { awk '{print ($14 + $15) * 10}' "/proc/$DAEMON_PID/stat"; }
-
 cleanup() {
-    daemon_stop
     ovs_stop
-    guest_cleanup
+    bench_cleanup
     ip netns del convoy-a 2>/dev/null
     ip netns del convoy-b 2>/dev/null
     ip link del convoy-br 2>/dev/null
@@ -136,26 +105,6 @@ figure_tcp() {
 
 # --- 64-byte packets between DPDK ports, against Open vSwitch with DPDK -----------------------------
 
-loop_packets() { # both ports' received packets
-    local a b
-    read -r a _ <<<"$(dpdk_port_stats loop 0)"
-    read -r b _ <<<"$(dpdk_port_stats loop 1)"
-    echo $((a + b))
-}
-
-loop_mpps() { # SOCK1 SOCK2 OPTIONS...
-    local before after t0 t1
-    dpdk_loop_start loop "$@" cpu=0 >/dev/null || return 1
-    dpdk_wait_ready loop || return 1
-    dpdk_loop_go loop 4 "${LOOP_BYTES:-64}" || return 1
-    sleep 1
-    before=$(loop_packets) t0=$(date +%s%N)
-    sleep "$SECONDS_EACH"
-    after=$(loop_packets) t1=$(date +%s%N)
-    guest_kill loop
-    awk -v n=$((after - before)) -v t=$((t1 - t0)) 'BEGIN {printf "%.2f\n", n * 1000 / t}'
-}
-
 figure_loop() {
     local i vdev
     say "== 64-byte packets round between two virtio-user ports, switch on a core of its own,"
@@ -189,8 +138,8 @@ figure_calls() {
 ports: [{name: c1}, {name: c2}]" || return 1
     for ((i = 0; i < RUNS; i++)); do
         for mode in off natural; do
-            "$BUILD/cli/convoy" --socket "$RUN_DIR/control.sock" port set c2 "hold=$mode" >/dev/null
-            "$BUILD/cli/convoy" --socket "$RUN_DIR/control.sock" port set c1 "hold=$mode" >/dev/null
+            port_set c2 "hold=$mode" merge=off
+            port_set c1 "hold=$mode" merge=off
             calls0=$(counters c2 to_calls) packets0=$(counters c2 to_packets) cpu0=$(daemon_cpu_ms)
             line=$(timeout -k 5 60 taskset -c 0 "$BUILD/tests/lib/convoy-traffic" --frames 2000000 \
                 --one-way --window 512 --size 64 "$RUN_DIR/c1.sock" "$RUN_DIR/c2.sock" | grep ^result)
@@ -216,8 +165,8 @@ ports: [{name: c1}, {name: c2}]" || return 1
     rm -f "$GUEST_WORK"/{mpps,calls}_*
     for ((i = 0; i < RUNS; i++)); do
         for mode in off natural; do
-            "$BUILD/cli/convoy" --socket "$RUN_DIR/control.sock" port set c2 "hold=$mode" >/dev/null
-            "$BUILD/cli/convoy" --socket "$RUN_DIR/control.sock" port set c1 "hold=$mode" >/dev/null
+            port_set c2 "hold=$mode" merge=off
+            port_set c1 "hold=$mode" merge=off
             calls0=$(($(counters c2 to_calls) + $(counters c1 to_calls)))
             packets0=$(($(counters c2 to_packets) + $(counters c1 to_packets)))
             guest_tcp_run c1 10.1.0.2 >>"$GUEST_WORK/mpps_$mode"

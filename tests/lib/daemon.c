@@ -118,6 +118,15 @@ int daemon_start(struct daemon *daemon, const char *program, const char *ports, 
     return error_set(error, -ETIMEDOUT, "%s does not get ready: %s", program, tail);
 }
 
+int daemon_join(struct daemon *daemon, const char *dir)
+{
+    *daemon = (struct daemon){.pid = -1, .control = -1};
+    if (strlen(dir) >= sizeof(daemon->dir))
+        return -ENAMETOOLONG;
+    strcpy(daemon->dir, dir);
+    return connect_control(daemon) < 0 ? -ENOENT : 0;
+}
+
 static void remove_dir(const char *dir)
 {
     struct dirent *entry;

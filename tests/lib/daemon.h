@@ -25,6 +25,12 @@ struct daemon {
 int daemon_start(struct daemon *daemon, const char *program, const char *ports,
                  struct error *error) CV_MUST_CHECK;
 
+/*
+ * Only the control connection, to a daemon that somebody else has started and ends: `dir` is its
+ * run-dir. -ENOENT, -ENAMETOOLONG. The connection is closed by the caller.
+ */
+int daemon_join(struct daemon *daemon, const char *dir) CV_MUST_CHECK;
+
 /* SIGTERM, then SIGKILL; removes the directory. Returns the wait status, or -1 when it had to be
  * killed. */
 int daemon_stop(struct daemon *daemon);
