@@ -92,7 +92,7 @@ open_loop() { # ARRIVALS [ARGUMENT]...
 CAPACITY=0
 keeps_up() { # RATE
     traffic --arrivals "poisson:$1" --seconds 1 --warm-up 0.2 --allow-loss || return 1
-    holds "$(word received) >= 0.995 * $(word sent) && $(word late) <= 0.1 * $(word sent) &&
+    holds "$(word received) >= 0.995 * $(word sent) && $(word late) <= 0.1 * $(word measured) &&
         $(word delay_p50_us) <= 100"
 }
 
@@ -243,7 +243,7 @@ budget_cell() { # ARRIVALS BUDGET_US
     open_loop "$1" || return 1
     word call_delay_mean_us >>"$GUEST_WORK/cell.delay"
     word packets_per_call >>"$GUEST_WORK/cell.per_call"
-    calc "$(word late) * 100 / $(word sent)" 1 >>"$GUEST_WORK/cell.late"
+    calc "$(word late) * 100 / $(word measured)" 1 >>"$GUEST_WORK/cell.late"
     number .measured.mean_size >>"$GUEST_WORK/cell.size"
     number .predicted.mean_size >>"$GUEST_WORK/cell.size_predicted"
     for name in measured predicted; do
@@ -321,7 +321,7 @@ static_run() { # RULE ARRIVALS SETTING...
     cpu0=$(daemon_cpu_ms)
     open_loop "$arrivals" --allow-loss || return 1
     cpu1=$(daemon_cpu_ms)
-    echo "$rule $(word call_delay_mean_us) $(calc "$(word received) / ($SECONDS_EACH - 0.5)" 0) $(calc "($cpu1 - $cpu0) * 1e6 / $(word received)" 1) $(word packets_per_call)" \
+    echo "$rule $(word call_delay_mean_us) $(calc "$(word received) / $SECONDS_EACH" 0) $(calc "($cpu1 - $cpu0) * 1e6 / $(word received)" 1) $(word packets_per_call)" \
         >>"$GUEST_WORK/static.runs"
 }
 
