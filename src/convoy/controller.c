@@ -21,6 +21,9 @@
 #define TRIM_MIN     0.05 /* shorter T does not help; then holding is given up */
 #define RECENT_NS    2e7
 
+/* ... of which each counts as at most so many budgets: a lost time slice is no fault of T. */
+#define TRIM_WAIT_BUDGETS 4.0
+
 /* Holding starts where one more batch per transfer saves so many times what its waiting costs, and
  * ends where it no longer saves anything. At 1.5 the best T saves 6 % of all costs: starting late
  * loses little, and rates flutter by as much. */
@@ -329,6 +332,7 @@ void controller_set(struct controller *controller, const struct hold_config *hol
 {
     set_stated(&controller->rule, hold);
     update_predictions(controller);
+    controller->budget_s = (double)hold->delay_budget_ns / 1e9;
     controller->recent_packets = controller->recent_wait_s = 0;
     controller->trial = (struct controller_trial){0};
     controller->trim = controller->company = 1;
@@ -382,7 +386,8 @@ void controller_departed(struct controller *controller, const struct hold_group 
     for (unsigned i = 0; i < group->batch_count; i++)
         wait_s += (double)(now_ns - group->batches[i].arrived_ns) / 1e9 * group->batches[i].packets;
     controller->recent_packets += group->packets;
-    controller->recent_wait_s += wait_s;
+    controller->recent_wait_s +=
+        CV_MIN(wait_s, TRIM_WAIT_BUDGETS * controller->budget_s * group->packets);
     record->wait_s += wait_s;
     record->groups++;
     record->packets += group->packets;
@@ -401,9 +406,9 @@ static void fade_record(struct controller_record *record, uint64_t elapsed_ns)
     record->predicted_wait_s *= kept;
 }
 
-static void update_trim(struct controller *controller, double budget_s, uint64_t elapsed_ns)
+static void update_trim(struct controller *controller, uint64_t elapsed_ns)
 {
-    double kept = exp(-(double)elapsed_ns / RECENT_NS);
+    double kept = exp(-(double)elapsed_ns / RECENT_NS), budget_s = controller->budget_s;
 
     if (controller->recent_packets > 0 && budget_s > 0) {
         double mean_s = controller->recent_wait_s / controller->recent_packets;
@@ -513,7 +518,7 @@ void controller_update(struct controller *controller, const struct hold_config *
     elapsed_ns = now_ns - controller->updated_ns;
     traffic_update(&controller->arrivals, now_ns);
     fade_record(&controller->record, elapsed_ns);
-    update_trim(controller, (double)hold->delay_budget_ns / 1e9, elapsed_ns);
+    update_trim(controller, elapsed_ns);
     continue_trial(controller, elapsed_ns);
     update_place(controller);
     controller->cost_ratio_s = cost_ratio_s(transfer_cost_s(controller), hold);

@@ -71,9 +71,10 @@ struct controller {
     double company;        /* scale of the rate, 0 to 1: 1 for Poisson arrivals and denser ones */
     double predicted_size; /* E[B] and E[W] of the rule at the rate it was derived from */
     double predicted_wait_s;
+    double budget_s;       /* D, as the owner set it */
     double trim;           /* what is left of the budget for T, since groups wait longer: up to 1 */
     double recent_packets; /* departed lately, decaying, ... */
-    double recent_wait_s;  /* ... and their waits, added up */
+    double recent_wait_s;  /* ... and their waits, added up, but for lost time slices */
     bool must_derive;      /* the owner's wish has changed */
     bool is_given_up;      /* a trial failed: nothing is held, whatever the arrivals look like */
     bool was_silent;       /* packets came after a silence: nothing is known of their company */

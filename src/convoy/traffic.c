@@ -50,7 +50,7 @@ void traffic_arrived(struct traffic *traffic, unsigned packets, uint64_t now_ns)
         traffic->gap_fresh[gap_bucket(CV_MAX(now_ns, traffic->last_ns) - traffic->last_ns)]++;
     else
         traffic->updated_ns = now_ns;
-    traffic->gap_fresh[0] += packets - 1;
+    traffic->gap_fresh[0] += CV_MIN(packets, TRAFFIC_BATCH_MAX) - 1;
     traffic->fresh_packets += packets;
     traffic->last_ns = now_ns;
 }

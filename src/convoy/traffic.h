@@ -21,6 +21,8 @@ enum {
         ((TRAFFIC_GAP_VALUE_BITS - TRAFFIC_GAP_SUB_BITS + 1) << TRAFFIC_GAP_SUB_BITS) + 1,
     TRAFFIC_GAPS_PER_UPDATE = 64, /* what one update weighs at most (gaps above 0), so that a dense
                                      millisecond does not drown the following ones */
+    TRAFFIC_BATCH_MAX = 64,       /* gaps of 0 count up to such a burst; more came while nobody
+                                     looked for long, which says nothing of the next one */
 };
 
 struct traffic {

@@ -264,6 +264,24 @@ static void the_budget_holds_for_a_late_worker(void **state)
     assert_true(measured_wait_s() <= 1.1 * 10e-6);
 }
 
+/* All of a machine stands still for a while now and then, and what waits then waits long. That is
+ * no reason to let all others wait shorter. */
+static void lost_time_slices_leave_the_rule_alone(void **state)
+{
+    (void)state;
+    world_init(adaptive(50 * US, 1e-6), poisson(3e5), 0);
+    world_run(100 * MS);
+    for (unsigned i = 0; i < 100; i++) {
+        world_run(5 * MS);
+        while (world.group.packets < 20)
+            world_run(1);
+        world.now_ns += 3500 * US;
+        world_hear(poisson(3e5));
+        world_run(2 * MS);
+        assert_in_range(world.controller.rule.time_max_ns, 75 * US, 105 * US);
+    }
+}
+
 static void bursts_travel_together(void **state)
 {
     (void)state;
@@ -414,6 +432,7 @@ int main(void)
         cmocka_unit_test(the_budget_holds),
         cmocka_unit_test(the_budget_holds_for_other_arrivals),
         cmocka_unit_test(the_budget_holds_for_a_late_worker),
+        cmocka_unit_test(lost_time_slices_leave_the_rule_alone),
         cmocka_unit_test(bursts_travel_together),
         cmocka_unit_test(batches_are_not_cut),
         cmocka_unit_test(no_worse_than_the_best_static_rule),

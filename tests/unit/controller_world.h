@@ -203,7 +203,7 @@ static inline void world_run(uint64_t length_ns)
         if (world.group.packets > 0)
             due_ns = CV_MAX(hold_due_ns(&world.controller.rule, &world.group) + world.late_ns,
                             world.now_ns);
-        world.now_ns = round_after(CV_MIN(due_ns, world.next_ns));
+        world.now_ns = round_after(CV_MAX(CV_MIN(due_ns, world.next_ns), world.now_ns));
         packets_arrive();
         if (is_due())
             group_departs();

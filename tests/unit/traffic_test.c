@@ -236,6 +236,18 @@ static void packets_that_come_together(void **state)
     assert_within(traffic_together(&traffic), 3.0 / 4, 0.01);
 }
 
+/* All that came during a lost time slice is no batch like others. */
+static void what_came_while_nobody_looked(void **state)
+{
+    (void)state;
+    start();
+    come_evenly(1, US, 50 * MS);
+    come(3000, 3 * MS);
+    come_evenly(1, US, 2 * MS);
+    assert_true(traffic_together(&traffic) < 0.25);
+    assert_within(traffic.rate, 1e6, 0.02);
+}
+
 /* 20 packets 2 us apart, then a millisecond of nothing. */
 static void bursts(void **state)
 {
@@ -301,6 +313,7 @@ int main(void)
         cmocka_unit_test(company_of_even_arrivals),
         cmocka_unit_test(company_of_random_arrivals),
         cmocka_unit_test(packets_that_come_together),
+        cmocka_unit_test(what_came_while_nobody_looked),
         cmocka_unit_test(bursts),
         cmocka_unit_test(old_company_is_forgotten),
         cmocka_unit_test(memory_is_bounded),
