@@ -46,14 +46,19 @@ struct stage {
     uint64_t bad_rows; /* of them: headers that are not true */
 };
 
-static bool set_hold(struct hostile *h, const char *port, const char *hold)
+static bool set_key(struct hostile *h, const char *port, const char *key, const char *value)
 {
     json_t *reply =
-        daemon_call(&h->daemon, "port.set", json_pack("{s:s, s:s}", "name", port, "hold", hold));
+        daemon_call(&h->daemon, "port.set", json_pack("{s:s, s:s}", "name", port, key, value));
     bool done = reply != NULL;
 
     json_decref(reply);
-    return hostile_expect(h, done, "%s cannot be set to %s", port, hold);
+    return hostile_expect(h, done, "%s: %s cannot be %s", port, key, value);
+}
+
+static bool set_hold(struct hostile *h, const char *port, const char *hold)
+{
+    return set_key(h, port, "hold", hold);
 }
 
 /* What the daemon says of the way to a port's first queue, by a path of members; 0: nothing. */
@@ -771,7 +776,7 @@ static void buffers_of_the_guest_before(struct hostile *h)
 }
 
 /* How a guest lies about what it has seen. */
-enum lie { LIE_RANDOM, LIE_NEVER, LIE_ALWAYS, LIE_SLOW, LIE_COUNT };
+enum lie { LIE_SLOW, LIE_RANDOM, LIE_NEVER, LIE_ALWAYS, LIE_COUNT };
 
 struct liar {
     struct front_end *fe;
@@ -813,7 +818,8 @@ static void event_index_lies(struct hostile *h)
         struct liar liar = {.fe = &s.attacker, .lie = (enum lie)i};
         pthread_t thread;
 
-        if (!stage_open(h, &s, false, adaptive))
+        /* With a small weight of waiting, the budget is all that bounds it. */
+        if (!stage_open(h, &s, false, adaptive) || !set_key(h, "attacker", "delay-weight", "0.001"))
             return;
         if (pthread_create(&thread, NULL, tell_lies, &liar) != 0)
             return;
@@ -832,6 +838,7 @@ static void event_index_lies(struct hostile *h)
         expect_neighbours(h, &before, "event index");
         stage_close(&s);
     }
+    (void)set_key(h, "attacker", "delay-weight", "0.1");
 }
 
 /* Sends with all its might for a while; `bad_sums`: every packet has to be summed, in vain. */
