@@ -99,6 +99,7 @@ struct port_queue {
     bool can_deliver;    /* frames can go to it; set before it is attached */
     bool can_wait;       /* its sender may be pushed back: it is one guest, and nobody else's way */
     bool waits_for_kick; /* not to be looked at before it is kicked; set before it is attached */
+    unsigned owed_max;   /* frames given back that its sender may not know of; set likewise */
     bool groups_kicks;   /* its wake-ups can wait for several frames; set before it is attached */
     unsigned offloads;   /* what its receiver takes: a set of enum offload; set likewise */
     int wake_from_fd;    /* becomes readable as arm_from says; -1: none */

@@ -118,6 +118,7 @@ struct worker {
     uint64_t next_due_ns;         /* when the next convoy departs or is given up */
     uint64_t look_due_ns;         /* when a queue that was asked for a group must be looked at */
     double wake_s;                /* measured: how late a timer wakes us, decaying mean */
+    uint64_t learnt_ns;           /* when wake_s last was */
     double look_s;                /* measured: a look at the descriptors, decaying mean */
     unsigned outlet_limit;        /* outlets[outlet_limit ..] are all absent */
     struct outlet outlets[PORTS_MAX];

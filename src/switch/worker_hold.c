@@ -218,7 +218,8 @@ static bool has_untold(const struct port_queue *queue)
 
 static uint64_t sender_due_ns(const struct port_queue *queue)
 {
-    if (queue->given_back.packets == 0 || queue->given_back_bytes > GIVEN_BACK_BYTES_MAX)
+    if (queue->given_back.packets == 0 || queue->given_back.packets >= queue->owed_max ||
+        queue->given_back_bytes > GIVEN_BACK_BYTES_MAX)
         return HOLD_NOW;
     return hold_due_ns(&queue->kick_rule, &queue->given_back);
 }

@@ -29,6 +29,7 @@ enum { EVENTS_PER_WAIT_MAX = 64 };
 enum { MEAN_SAMPLES = 16 };
 #define WAKE_S_MAX        100e-6
 #define LEARNING_SLEEP_NS UINT64_C(50000)
+#define LEARN_AGAIN_NS    UINT64_C(100000000)
 
 /* An event names its queue; the lowest bit of the pointer says which direction. */
 enum { WAKE_FROM = 0, WAKE_TO = 1 };
@@ -229,18 +230,33 @@ static void sleep_for(struct worker *worker, uint64_t left_ns)
 
     if (look(worker, &timeout) || worker->now_ns < due_ns)
         return;
+    worker->learnt_ns = worker->now_ns;
     worker->wake_s +=
         (CV_MIN((double)(worker->now_ns - due_ns) / 1e9, WAKE_S_MAX) - worker->wake_s) /
         MEAN_SAMPLES;
 }
 
-/* A timer wakes late, so it is set early; what is too near to be slept for is looked at at once. */
+/*
+ * How long to sleep for something that is due: a timer wakes late, so it is set early, and what is
+ * too near to be slept for is looked at at once (0). Now and then half of that time is slept, or a
+ * spell of late timers would never be known to be over.
+ */
+static uint64_t sleep_ns(const struct worker *worker, uint64_t now_ns, uint64_t due_ns)
+{
+    uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+    uint64_t early_ns = (uint64_t)(worker->wake_s * 1e9);
+
+    if (left_ns > early_ns)
+        return left_ns - early_ns;
+    return now_ns - worker->learnt_ns >= LEARN_AGAIN_NS ? left_ns / 2 : 0;
+}
+
 static void sleep_until(struct worker *worker, uint64_t due_ns)
 {
     uint64_t now_ns = clock_now_ns(); /* the round has taken its time */
-    uint64_t early_ns = (uint64_t)(worker->wake_s * 1e9);
+    uint64_t left_ns = sleep_ns(worker, now_ns, due_ns);
 
-    if (due_ns <= now_ns + early_ns) {
+    if (left_ns == 0) {
         if (now_ns - worker->looked_ns >= GLANCE_NS)
             glance(worker);
         return;
@@ -255,7 +271,7 @@ static void sleep_until(struct worker *worker, uint64_t due_ns)
         if (due_ns == UINT64_MAX)
             (void)look(worker, NULL);
         else
-            sleep_for(worker, due_ns - now_ns - early_ns);
+            sleep_for(worker, left_ns);
     }
     __atomic_store_n(&worker->is_asleep, false, __ATOMIC_SEQ_CST);
     watchdog_notice(worker->watchdog);

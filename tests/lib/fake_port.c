@@ -373,6 +373,7 @@ void fake_port_init(struct fake_port *port, const struct port_config *config, un
         queue->base = (struct port_queue){.port = &port->base,
                                           .index = i,
                                           .can_wait = true,
+                                          .owed_max = FAKE_RING_FRAMES / 4,
                                           .wake_from_fd = -1,
                                           .wake_to_fd = -1};
         queue->id = first_queue_id + i;
