@@ -34,7 +34,7 @@ struct hold_rule {
 };
 
 /* Arrivals of one group are remembered in so many batches; a full log is a reason to depart. */
-enum { HOLD_BATCHES_MAX = 64 };
+enum { HOLD_BATCHES_MAX = HOLD_PACKETS_MAX };
 
 /* Packets that wait under a rule: aboard a convoy, or delivered and not called for. */
 struct hold_group {

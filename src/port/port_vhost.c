@@ -183,7 +183,7 @@ static enum guest_fault transmitq_prepare(struct port_vhost *port, struct vhost_
     queue->oldest = queue->newest = queue->done_count = 0;
     queue->base.wake_from_fd = vring->kick_fd;
     queue->base.can_receive = true;
-    queue->base.owed_max = vring->size / 4;
+    queue->base.owed_max = CV_MAX(vring->size / 4, 1u);
     queue->discard = queue->base.waits_for_kick = !vring->enabled;
     return ring_start(&queue->from_guest, port, vring);
 }

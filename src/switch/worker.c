@@ -404,7 +404,8 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
     lane->fresh++;
     /* What waits for the guest's buffers does not wait for company. */
     if (CV_LIKELY(!convoy->blocked_since_ns))
-        hold_group_add(&lane->waiting, frame->facts.flags & FRAME_EXPRESS, worker->now_ns);
+        hold_group_add(&lane->waiting, (frame->facts.flags & FRAME_EXPRESS) || frame->is_shared,
+                       worker->now_ns);
     load_or_merge(lane, frame);
     /* K packets are a convoy: it does not grow further while the burst goes on. */
     if (lane->controller.rule.time_max_ns > 0 &&

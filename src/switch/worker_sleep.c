@@ -149,7 +149,8 @@ static bool arm_queue(struct worker *worker, struct port_queue *queue)
     const struct hold_rule *rule = &queue->kick_rule;
     bool may_group = !queue->look_ns && queue->groups_kicks && rule->time_max_ns > 0;
 
-    if (queue->port->ops->arm_from(queue, may_group ? rule->packets_max : 1)) {
+    if (queue->port->ops->arm_from(queue,
+                                   may_group ? CV_MIN(rule->packets_max, queue->owed_max) : 1)) {
         end_grouping(worker, queue);
         return false;
     }

@@ -251,23 +251,6 @@ static void express_takes_all_along(void **state)
     }
 }
 
-/* A group is remembered in a limited number of batches; who comes in more does not wait for T. */
-static void group_of_many_batches_departs(void **state)
-{
-    struct sim *sim = world_new(HOLD_FIXED);
-    struct hold_config hold = {HOLD_FIXED, .packets_max = 200, .time_max_ns = 1000000};
-
-    (void)state;
-    sim_set_hold(sim, 1, &hold, false);
-    for (unsigned i = 0; i < HOLD_BATCHES_MAX; i++) {
-        assert_int_equal(sim_queue(sim, 1)->tells, 0);
-        sim->now_ns += 1000;
-        burst(sim, 1);
-    }
-    assert_int_equal(sim_queue(sim, 1)->last_told, HOLD_BATCHES_MAX);
-    sim_free(sim);
-}
-
 static void hold_changes_at_once(void **state)
 {
     struct sim *sim = world_new(HOLD_FIXED);
@@ -738,7 +721,6 @@ int main(void)
         cmocka_unit_test(fixed_calls_when_due),
         cmocka_unit_test(convoys_are_cut_at_k),
         cmocka_unit_test(express_takes_all_along),
-        cmocka_unit_test(group_of_many_batches_departs),
         cmocka_unit_test(hold_changes_at_once),
         cmocka_unit_test(first_group_has_its_whole_time),
         cmocka_unit_test(short_guest_is_called_at_once),
