@@ -19,9 +19,9 @@ void convoy_load(struct convoy *convoy, struct frame *frame)
     convoy->frames[convoy->first + convoy->count++] = frame;
     convoy->packets++;
     convoy->loaded++;
-    /* What was sent behind a frame must not overtake it: the flow of a fragment, or of a packet whose
-     * extension headers are long, cannot be told, and a flooded frame is not remembered as the last
-     * of its flow. */
+    /* What was sent behind a frame must not overtake it: the flow of a fragment, or of a packet
+     * whose extension headers are long, cannot be told, and a flooded frame is not remembered as
+     * the last of its flow. */
     if (CV_UNLIKELY(frame->is_shared || ((frame->facts.flags & (FRAME_IPV4 | FRAME_IPV6)) &&
                                          frame->facts.l4_offset == 0)))
         seal(convoy, convoy->loaded);
