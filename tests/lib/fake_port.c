@@ -95,6 +95,8 @@ static unsigned fake_receive(struct port_queue *base, struct frame_pool *pool,
 
         frame_fill(ret_frames[count++], queue, pool, arrival);
         bytes += arrival->len;
+        queue->longest_wait_ns =
+            CV_MAX(queue->longest_wait_ns, fake_port_now_ns - arrival->arrived_ns);
         queue->copies += copies_of(queue, arrival);
         queue->arrival_first = (queue->arrival_first + 1) % FAKE_RING_FRAMES;
         queue->arrival_count--;
@@ -186,6 +188,7 @@ void fake_queue_arrive(struct fake_queue *queue, const struct fake_arrival *arri
     assert(arrival->len >=
            (uint32_t)(arrival->is_segment ? FAKE_SEGMENT_BYTES_MIN : FAKE_FRAME_BYTES_MIN));
     queue->arrivals[place] = *arrival;
+    queue->arrivals[place].arrived_ns = fake_port_now_ns;
     queue->arrival_count++;
     if (queue->taken + queue->arrival_count - 1 == queue->kick_event)
         kick(queue, queue->base.wake_from_fd);

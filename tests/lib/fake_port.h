@@ -26,12 +26,13 @@ enum {
 /* A frame that will arrive. */
 struct fake_arrival {
     mac_addr dst;
-    uint32_t len;      /* at least FAKE_FRAME_BYTES_MIN, or FAKE_SEGMENT_BYTES_MIN */
-    bool is_express;   /* ARP; of TCP: PSH is set */
-    bool is_private;   /* its payload lies in a buffer of the frame pool, if one is left */
-    bool is_wrong;     /* shorter than an Ethernet header */
-    bool is_segment;   /* TCP, the next of the flow from this queue to `dst` ... */
-    bool is_misplaced; /* ... or one with a sequence number from elsewhere */
+    uint32_t len;        /* at least FAKE_FRAME_BYTES_MIN, or FAKE_SEGMENT_BYTES_MIN */
+    bool is_express;     /* ARP; of TCP: PSH is set */
+    bool is_private;     /* its payload lies in a buffer of the frame pool, if one is left */
+    bool is_wrong;       /* shorter than an Ethernet header */
+    bool is_segment;     /* TCP, the next of the flow from this queue to `dst` ... */
+    bool is_misplaced;   /* ... or one with a sequence number from elsewhere */
+    uint64_t arrived_ns; /* set by fake_queue_arrive */
 };
 
 /* A frame that the switch has taken. */
@@ -85,6 +86,7 @@ struct fake_queue {
     unsigned asked_for;  /* it was asked for a kick for so many frames; 0: for none */
     uint64_t kick_event; /* it kicks when it announces the frame with this number */
     uint64_t kicks;
+    uint64_t longest_wait_ns; /* of a frame, from its announcement until it was taken */
 
     unsigned room;             /* frames that it can be given now */
     bool wants_room;           /* it was asked for a kick when there is some */

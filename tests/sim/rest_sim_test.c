@@ -1,307 +1,546 @@
 /*
- * When a worker rests. The real worker goes through rounds, glances and rests as its thread does,
- * but epoll is ours: kicks of the fake ports are seen there, and a sleep moves the clock by its
- * timeout and by how late the timer is. Judged is what the thread would do: that it sleeps without
- * a timer when nothing is due, until just the right time when something is, and never spins while
- * nothing can be done.
+ * Goal: a worker sleeps when nothing is to be done and is awake when something is: kicks are asked
+ * for in groups and looked after in time, timers are set for whatever waits, no wake-up is lost and
+ * no processor time wasted. Method: whole workers (sim_loop.h) on fake ports whose kicks are real
+ * eventfds, at moments that a test or a seed chooses.
  */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
-#include "sim_world.h"
+#include "sim_loop.h"
 
-enum { K = 32, STEPS_MAX = 100000 };
-#define T_NS     UINT64_C(50000)
-#define POLL_NS  UINT64_C(20000)
-#define ROUND_NS UINT64_C(500)  /* what a round takes */
-#define LATE_NS  UINT64_C(3000) /* how late the timer is */
+enum {
+    POLL_NS = 5000,
+    LATE_NS = 3000,
+    K = 32, /* of sim_port_config */
+    T_NS = 50000,
+    ROUND_NS = 1000, /* a turn or two */
+    PORTS = 3,
+    STEPS_NS = 20000000, /* of chaos */
+    SEEDS = 300,
+};
 
-#define FOREVER_NS UINT64_MAX
-
-/* What epoll was asked for last, by a call that would have slept. */
-static uint64_t slept_ns;
-static unsigned sleeps;
-
-/* Frames from port 0 for port 1 that arrive half way through the next sleep. */
-static struct fake_queue *sender;
-static unsigned arriving;
-
-int __real_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
-                        const sigset_t *signals);
-int __wrap_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
-                        const sigset_t *signals);
-int __wrap_epoll_pwait2(int fd, struct epoll_event *events, int max, const struct timespec *timeout,
-                        const sigset_t *signals)
-{
-    static const struct timespec no_time;
-    uint64_t timeout_ns =
-        timeout ? (uint64_t)timeout->tv_sec * 1000000000 + (uint64_t)timeout->tv_nsec : FOREVER_NS;
-    int count = __real_epoll_pwait2(fd, events, max, &no_time, signals);
-
-    if (count != 0 || timeout_ns == 0)
-        return count;
-    slept_ns = timeout_ns;
-    sleeps++;
-    if (arriving > 0) {
-        fake_queue_arrive_for(sender, 1, arriving);
-        arriving = 0;
-        count = __real_epoll_pwait2(fd, events, max, &no_time, signals);
-    }
-    if (timeout)
-        fake_port_now_ns += count > 0 ? timeout_ns / 2 : timeout_ns + LATE_NS;
-    return count;
-}
-
-static struct watchdog watchdog; /* nobody to be told */
-
-static struct worker *worker_of(struct sim *sim)
-{
-    return &sim->workers[0];
-}
-
-static void add_kick_fd(struct fake_queue *queue)
-{
-    queue->base.wake_from_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    assert_true(queue->base.wake_from_fd >= 0);
-}
-
-/* One worker, ports 0 and 1; port 0 kicks, for several frames where it is asked to. */
+/* One worker and three ports of this mode, whose kicks can be counted. All are asleep. */
 static struct sim *world_new(enum hold_mode mode)
 {
-    struct sim *sim = sim_new(1, 1);
+    struct sim_loop_config loop = {.poll_ns = POLL_NS, .late_ns = LATE_NS, .is_evenly_late = true};
     struct port_config config = sim_port_config(mode, FULL_DROP);
-    struct fake_queue *from;
+    struct sim *sim = sim_new(1, 1);
 
-    config.hold.packets_max = K;
-    config.hold.time_max_ns = T_NS;
-    config.hold.delay_budget_ns = 50000;
-    config.hold.delay_weight = 0.1;
-    worker_of(sim)->watchdog = &watchdog;
-    worker_of(sim)->poll_ns = POLL_NS;
-    for (unsigned id = 0; id < 2; id++)
-        sim_port_add(sim, id, &config)->queues[0].room = 1u << 20;
-    from = sender = sim_queue(sim, 0);
-    from->base.groups_kicks = true;
-    sim_port_detach(sim, 0);
-    add_kick_fd(from);
-    sim_port_attach(sim, 0);
-    fake_port_now_ns = sim->now_ns;
-    worker_learn_wake(worker_of(sim));
-    sim->now_ns = fake_port_now_ns;
-    sleeps = 0;
+    sim_loop_begin(sim, &loop);
+    for (unsigned id = 0; id < PORTS; id++) {
+        struct fake_queue *queue = &sim_port_add(sim, id, &config)->queues[0];
+
+        queue->base.groups_kicks = true;
+        queue->room = 1u << 20;
+    }
+    sim_loop_run(sim, sim->now_ns + 1000000);
+    assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
     return sim;
 }
 
-static void world_free(struct sim *sim)
+static void run_for(struct sim *sim, uint64_t ns)
 {
-    int fd = sim_queue(sim, 0)->base.wake_from_fd;
-
-    sim_free(sim);
-    close(fd);
+    sim_loop_run(sim, sim->now_ns + ns);
 }
 
-/* What the thread does once around. True: it slept. */
-static bool step(struct sim *sim)
+/* `count` frames from port 0 to port 1, now. */
+static void arrive(struct sim *sim, uint64_t count)
 {
-    struct worker *worker = worker_of(sim);
-    unsigned before = sleeps;
-    bool moved;
-
-    moved = sim_round(sim, 0);
     fake_port_now_ns = sim->now_ns;
-    if (moved)
-        worker_glance(worker);
-    else
-        worker_rest(worker);
-    sim->now_ns = fake_port_now_ns + ROUND_NS;
-    return sleeps != before;
+    fake_queue_arrive_for(sim_queue(sim, 0), 1, (unsigned)count);
 }
 
-/* Steps until the worker sleeps, for how long; FOREVER_NS: without a timer. */
-static uint64_t steps_to_sleep(struct sim *sim)
+/* --- kicks --- */
+
+/* Also after a packet that is alone. */
+static void idle_worker_sleeps_without_a_timer(void **state)
 {
-    for (unsigned i = 0; i < STEPS_MAX; i++)
-        if (step(sim))
-            return slept_ns;
-    fail_msg("the worker does not sleep");
-    return 0;
-}
-
-/* Until it sleeps without a timer; returns how many sleeps with one there were before. */
-static unsigned steps_to_idle(struct sim *sim)
-{
-    unsigned timers = 0;
-
-    while (steps_to_sleep(sim) != FOREVER_NS)
-        assert_true(timers++ < 1000);
-    return timers;
-}
-
-/* --- nothing is due --- */
-
-static void idle_sets_no_timer(void **state)
-{
-    static const enum hold_mode modes[] = {HOLD_OFF, HOLD_NATURAL, HOLD_ADAPTIVE};
+    static const enum hold_mode modes[] = {HOLD_OFF, HOLD_NATURAL, HOLD_FIXED, HOLD_ADAPTIVE};
 
     (void)state;
-    for (size_t i = 0; i < CV_COUNT_OF(modes); i++) {
+    for (unsigned i = 0; i < CV_COUNT_OF(modes); i++) {
         struct sim *sim = world_new(modes[i]);
+        uint64_t sleeps;
 
-        assert_int_equal(steps_to_idle(sim), 0);
-        fake_queue_arrive_for(sim_queue(sim, 0), 1, 1);
-        /* The kick is seen, the packet delivered and told of, and no timer was needed for it. */
-        assert_int_equal(steps_to_idle(sim), 0);
-        assert_int_equal(sim_queue(sim, 1)->delivered, 1);
-        assert_int_equal(sim_queue(sim, 1)->news.packets, 0);
-        world_free(sim);
+        arrive(sim, 1);
+        run_for(sim, 1000000);
+        assert_int_equal(sim_queue(sim, 1)->tells, 1);
+        sleeps = sim->workers[0].sleeps;
+        run_for(sim, 1000000000);
+        assert_int_equal(sim->workers[0].sleeps, sleeps);
+        for (unsigned id = 0; id < PORTS; id++)
+            assert_int_equal(sim_queue(sim, id)->asked_for, 1);
+        sim_free(sim);
     }
 }
 
-/* Dense traffic, held and grouped in both directions, that ends: then there is no timer either. */
+static void kick_wakes_and_polling_ends(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
+
+    (void)state;
+    arrive(sim, 1);
+    run_for(sim, ROUND_NS);
+    assert_int_equal(to->delivered, 1);
+    assert_int_equal(from->asked_for, 0); /* it is polled */
+    assert_int_equal(from->kicks, 1);
+    arrive(sim, 1);
+    run_for(sim, ROUND_NS);
+    assert_int_equal(to->delivered, 2);
+    assert_int_equal(from->kicks, 1);
+    run_for(sim, POLL_NS + ROUND_NS);
+    assert_int_equal(from->asked_for, 1);
+    assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
+    assert_in_range(sim_loop_idle_turns(sim, 0), 1, 500);
+    sim_free(sim);
+}
+
+/* A queue whose rule says so is asked for K first, looked at T later, and only then asked for one.
+ */
+static void kicks_are_asked_for_in_groups(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+    struct fake_queue *from = sim_queue(sim, 0);
+    uint64_t asked_ns;
+
+    (void)state;
+    arrive(sim, 1);
+    while (from->asked_for != K)
+        run_for(sim, 1);
+    asked_ns = sim->now_ns;
+    assert_in_range(from->base.look_ns, asked_ns + T_NS - ROUND_NS, asked_ns + T_NS);
+    run_for(sim, T_NS - 2 * ROUND_NS);
+    assert_int_equal(from->asked_for, K);
+    run_for(sim, LATE_NS + 4 * ROUND_NS);
+    assert_int_equal(from->asked_for, 1);
+    assert_int_equal(from->kicks, 1);
+    run_for(sim, T_NS + LATE_NS);
+    assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
+    sim_free(sim);
+}
+
+/* Frames that come while K is asked for: at K there is a kick; fewer are found T later. */
+static void frames_of_a_group_are_taken_in_time(void **state)
+{
+    for (unsigned count = 1; count <= K; count += K - 1) {
+        struct sim *sim = world_new(HOLD_FIXED);
+        struct fake_queue *from = sim_queue(sim, 0);
+        uint64_t kicks;
+
+        (void)state;
+        arrive(sim, 1);
+        while (from->asked_for != K)
+            run_for(sim, 1);
+        kicks = from->kicks;
+        from->longest_wait_ns = 0;
+        for (unsigned i = 0; i < count; i++) {
+            arrive(sim, 1);
+            run_for(sim, 10);
+        }
+        run_for(sim, ROUND_NS);
+        assert_int_equal(from->taken, count < K ? 1 : 1 + K);
+        assert_int_equal(from->kicks - kicks, count == K);
+        run_for(sim, T_NS + LATE_NS);
+        assert_int_equal(from->taken, 1 + count);
+        assert_in_range(from->longest_wait_ns, 1, T_NS + LATE_NS + ROUND_NS);
+        sim_free(sim);
+    }
+}
+
+/* The port stops, or its rule changes, while K is asked for and fewer have come. */
+static void group_that_is_asked_for_is_not_forgotten(void **state)
+{
+    for (unsigned stops = 0; stops < 2; stops++) {
+        struct sim *sim = world_new(HOLD_FIXED);
+        struct hold_config natural = {HOLD_NATURAL};
+        struct fake_queue *from = sim_queue(sim, 0);
+
+        (void)state;
+        arrive(sim, 1);
+        while (from->asked_for != K)
+            run_for(sim, 1);
+        arrive(sim, 3);
+        run_for(sim, ROUND_NS);
+        assert_int_equal(from->taken, 1);
+        if (stops) {
+            sim_port_detach(sim, 0);
+            assert_int_equal(from->asked_for, 1); /* whoever serves it next gets its kick */
+            sim_port_attach(sim, 0);
+        } else {
+            sim_set_hold(sim, 0, &natural, false);
+        }
+        run_for(sim, T_NS + LATE_NS + ROUND_NS);
+        assert_int_equal(from->taken, 4);
+        run_for(sim, 2 * T_NS);
+        assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
+        sim_free(sim);
+    }
+}
+
+/* Who cannot count its kicks is asked for the next one only. */
+static void others_are_asked_for_one(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+
+    (void)state;
+    sim_queue(sim, 0)->base.groups_kicks = false;
+    arrive(sim, 1);
+    for (unsigned i = 0; i < 2 * T_NS; i += 10) {
+        run_for(sim, 10);
+        assert_in_range(sim_queue(sim, 0)->asked_for, 0, 1);
+    }
+    sim_free(sim);
+}
+
+/* A ring that its driver has not enabled is not looked at before it is kicked. */
+static void disabled_queue_waits_for_its_kick(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+    struct fake_queue *from = sim_queue(sim, 0);
+
+    (void)state;
+    sim_port_detach(sim, 0);
+    from->base.waits_for_kick = true;
+    from->asked_for = 0;
+    from->kick_event = from->taken + 3;
+    sim_port_attach(sim, 0);
+    arrive(sim, 3);
+    run_for(sim, 1000000);
+    assert_int_equal(from->taken, 0);
+    arrive(sim, 1);
+    run_for(sim, ROUND_NS);
+    assert_int_equal(from->taken, 4);
+    sim_free(sim);
+}
+
+/* --- timers --- */
+
+/* A call that waits is made in time although the timer is late, once its lateness is known. */
+static void call_is_made_in_time(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+    struct fake_queue *to = sim_queue(sim, 1);
+
+    (void)state;
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t tells = to->tells, now_ns = sim->now_ns;
+
+        arrive(sim, 2);
+        while (to->tells == tells)
+            run_for(sim, 1);
+        assert_in_range(sim->now_ns - now_ns, T_NS,
+                        T_NS + ROUND_NS + (i < 80 ? LATE_NS : LATE_NS / 4));
+        run_for(sim, 1000000);
+        assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
+    }
+    assert_float_equal(sim->workers[0].wake_s, LATE_NS * 1e-9, LATE_NS * 0.25e-9);
+    sim_free(sim);
+}
+
+/* Buffers that are given back likewise: only the sender's count of them is in the way of sleep. */
+static void sender_is_told_in_time(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+    struct hold_config natural = {HOLD_NATURAL};
+    struct fake_queue *from = sim_queue(sim, 0);
+    uint64_t now_ns;
+
+    (void)state;
+    sim_set_hold(sim, 1, &natural, false);
+    arrive(sim, 2);
+    now_ns = sim->now_ns;
+    while (from->back_tells == 0)
+        run_for(sim, 1);
+    assert_in_range(sim->now_ns - now_ns, T_NS, T_NS + LATE_NS + ROUND_NS);
+    sim_free(sim);
+}
+
+/* A guest that is short of buffers is asked to kick when it has some; its patience has a timer. */
+static void short_guest_is_asked_for_room(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+    struct fake_queue *to = sim_queue(sim, 1);
+
+    (void)state;
+    to->room = 0;
+    arrive(sim, 5);
+    run_for(sim, 1000000);
+    assert_in_range(sim_loop_deadline(sim, 0), sim->now_ns, sim->now_ns + STALL_NS);
+    fake_queue_add_room(to, 2);
+    run_for(sim, ROUND_NS);
+    assert_int_equal(to->delivered, 2);
+    run_for(sim, STALL_NS + LATE_NS);
+    assert_int_equal(sim_drops(sim, 1, DROP_STALLED), 3);
+    assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
+    sim_free(sim);
+}
+
+static void next_of_stream(struct sim *sim, uint64_t left)
+{
+    fake_queue_arrive_for(sim_queue(sim, 0), 1, 1);
+    fake_queue_look(sim_queue(sim, 1), false);
+    if (left > 0)
+        sim_loop_at(sim, sim->now_ns + 2000, next_of_stream, left - 1);
+}
+
+/* Dense traffic, held and grouped in both directions, that ends: nothing of that remains. */
 static void traffic_that_ends_leaves_no_timer(void **state)
 {
     struct sim *sim = world_new(HOLD_ADAPTIVE);
+    struct hold_config hold = {HOLD_ADAPTIVE, .delay_budget_ns = 50000, .delay_weight = 0.1};
     struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
-    bool has_held = false, has_grouped = false;
+    uint64_t sleeps;
 
     (void)state;
-    fake_port_costs = (struct fake_costs){.delivery_ns = 500, .packet_ns = 50, .call_ns = 5000};
-    for (unsigned i = 0; i < 20000; i++) {
-        if (i % 4 == 0 && fake_queue_free(from) > 0)
-            fake_queue_arrive_for(from, 1, 1);
-        (void)step(sim);
-        if (to->calls > 0 && i % 8 == 0)
-            fake_queue_look(to, false);
-        has_held |= sim_lane(sim, 1)->controller.rule.time_max_ns > 0;
-        has_grouped |= from->base.kick_rule.time_max_ns > 0;
-    }
-    assert_true(has_held && has_grouped);
-    assert_true(steps_to_idle(sim) <= 4);
-    assert_int_equal(to->news.packets, 0);
-    assert_int_equal(from->back.packets, 0);
-    assert_int_equal(worker_of(sim)->polled_count, 0);
-    world_free(sim);
+    fake_port_costs = (struct fake_costs){.delivery_ns = 300, .packet_ns = 50, .call_ns = 2000};
+    for (unsigned id = 0; id < 2; id++)
+        sim_set_hold(sim, id, &hold, false);
+    sim_loop_at(sim, sim->now_ns, next_of_stream, 10000);
+    run_for(sim, 2000 * 9000);
+    assert_true(sim_lane(sim, 1)->controller.rule.time_max_ns > 0);
+    assert_true(from->base.kick_rule.time_max_ns > 0);
+    run_for(sim, 2000 * 3000 + 1000000);
+    assert_int_equal(to->delivered, 10001);
+    assert_in_range(to->tells, 1, 10001 / 3);
+    assert_in_range(from->back_tells, 1, 10001 / 2);
+    assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
+    sleeps = sim->workers[0].sleeps;
+    run_for(sim, 1000000000);
+    assert_int_equal(sim->workers[0].sleeps, sleeps);
+    sim_free(sim);
 }
 
-/* --- something is due --- */
+/* --- busy workers --- */
 
-/* A call that waits is made at its time: the timer is set early by as much as it is late. */
-static void held_call_is_made_in_time(void **state)
+static void one_more_frame(struct sim *sim, uint64_t to)
 {
-    struct sim *sim = world_new(HOLD_FIXED);
-    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
-    uint64_t started_ns;
+    struct fake_queue *from = sim_queue(sim, 2);
 
-    (void)state;
-    assert_in_range((uint64_t)(worker_of(sim)->wake_s * 1e9), LATE_NS / 2, LATE_NS);
-    from->base.groups_kicks = false;
-    fake_queue_arrive_for(from, 1, 1);
-    while (to->delivered < 1)
-        (void)step(sim);
-    assert_int_equal(to->news.packets, 1);
-    started_ns = sim_lane(sim, 1)->waiting.batches[0].arrived_ns;
-    assert_in_range(steps_to_sleep(sim), T_NS - POLL_NS - 2 * LATE_NS, T_NS - LATE_NS / 2);
-    while (to->news.packets > 0)
-        (void)step(sim);
-    assert_in_range(worker_of(sim)->now_ns, started_ns + T_NS, started_ns + T_NS + LATE_NS);
-    world_free(sim);
+    fake_port_now_ns = sim->now_ns;
+    if (fake_queue_free(from) > 0)
+        fake_queue_arrive_for(from, (unsigned)to, 1);
 }
 
-/* A queue whose traffic tells that more comes soon: it is asked for one kick for K frames, and
- * looked at after T; found empty then, it is asked for a kick for the next. */
-static void kicks_are_grouped_once(void **state)
+/* One queue never rests; kicks of another are heard all the same. */
+static void loud_guest_does_not_drown_the_others(void **state)
 {
-    struct sim *sim = world_new(HOLD_FIXED);
+    struct sim *sim = world_new(HOLD_NATURAL);
     struct fake_queue *from = sim_queue(sim, 0);
 
     (void)state;
-    assert_int_equal(steps_to_idle(sim), 0);
-    fake_queue_arrive_for(from, 1, K); /* enough for its own groups to end at once */
-    assert_in_range(steps_to_sleep(sim), T_NS - 10 * ROUND_NS, T_NS);
-    assert_int_equal(from->asked_for, K);
-    assert_true(from->base.look_ns > 0 && from->base.is_polled);
-    assert_int_equal(steps_to_sleep(sim), FOREVER_NS);
+    for (unsigned i = 0; i < 4000; i++)
+        sim_loop_at(sim, sim->now_ns + i * 100, one_more_frame, 1);
+    run_for(sim, 100000);
     assert_int_equal(from->asked_for, 1);
-    assert_true(from->base.look_ns == 0 && !from->base.is_polled);
-    world_free(sim);
+    from->longest_wait_ns = 0;
+    arrive(sim, 1);
+    run_for(sim, 100000);
+    assert_int_equal(from->taken, 1);
+    assert_in_range(from->longest_wait_ns, 1, 10000 + ROUND_NS); /* GLANCE_NS */
+    assert_in_range(sim_queue(sim, 2)->longest_wait_ns, 1, ROUND_NS);
+    sim_free(sim);
 }
 
-/* Fewer frames than were asked for do not kick; they are seen after T. As many end the sleep. */
-static void grouped_frames_are_seen_in_time(void **state)
+/*
+ * A queue that is held back, since the worker is out of frames, while K is asked for: nothing is
+ * lost, and nobody spins until the others come back. The worker's stock is made small for that.
+ */
+static void queue_that_is_held_back_rests(void **state)
 {
     struct sim *sim = world_new(HOLD_FIXED);
-    struct fake_queue *from = sim_queue(sim, 0);
-    uint64_t armed_ns;
+    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
+    uint64_t turns;
 
     (void)state;
-    for (unsigned count = 1; count <= K; count += K - 1) {
-        fake_queue_arrive_for(from, 1, K);
-        while (from->arrival_count > 0 || from->base.active_ns + POLL_NS > sim->now_ns + ROUND_NS)
-            (void)step(sim);
-        arriving = count;
-        armed_ns = sim->now_ns;
-        (void)steps_to_sleep(sim);
-        assert_int_equal(from->arrival_count, count);
-        assert_int_equal(from->base.look_ns == 0, count == K); /* it has kicked */
-        (void)step(sim);
-        assert_int_equal(from->arrival_count, 0);
-        assert_in_range(sim->now_ns, armed_ns, armed_ns + T_NS + LATE_NS + 10 * ROUND_NS);
-        (void)steps_to_idle(sim);
-    }
-    world_free(sim);
-}
-
-/* A queue that has been asked for a group, and then is held back since the worker has no frames
- * left: until others give some back there is nothing to be done, so the worker does not spin. */
-static void held_back_queue_does_not_spin(void **state)
-{
-    struct sim *sim = world_new(HOLD_FIXED);
-    struct fake_queue *from = sim_queue(sim, 0);
-    struct frame_pool *pool = &worker_of(sim)->frames;
-    struct frame_pool all;
-
-    (void)state;
-    fake_queue_arrive_for(from, 1, K);
-    (void)steps_to_sleep(sim);
-    assert_true(from->base.look_ns > 0);
-    all = *pool;
-    pool->fresh = pool->capacity;
-    pool->free_count = 0;
-    fake_queue_arrive_for(from, 1, 1);
-    sim->now_ns += 2 * T_NS;
-    /* Rounds by themselves: the rules of the simulation know that no frame is missing. */
-    worker_of(sim)->now_ns = fake_port_now_ns = sim->now_ns;
-    sleeps = 0;
-    for (unsigned i = 0; i < 100 && sleeps == 0; i++) {
-        if (!worker_round(worker_of(sim)))
-            worker_rest(worker_of(sim));
-        worker_of(sim)->now_ns = fake_port_now_ns += ROUND_NS;
-    }
+    frame_pool_uninit(&sim->workers[0].frames);
+    assert_int_equal(frame_pool_init(&sim->workers[0].frames, 64), 0);
+    arrive(sim, 1);
+    while (from->asked_for != K)
+        run_for(sim, 1);
+    to->room = 0;
+    fake_queue_arrive_for(sim_queue(sim, 2), 1, 64); /* another sender takes all frames */
+    run_for(sim, 10 * ROUND_NS);
+    assert_int_equal(frame_pool_left(&sim->workers[0].frames), 0);
+    arrive(sim, 3);
+    turns = sim_loop_idle_turns(sim, 0);
+    run_for(sim, 10 * T_NS);
     assert_true(from->base.is_held_back);
-    assert_int_equal(sleeps, 1);
-    /* With frames again it is served, and goes the way of all queues. */
-    *pool = all;
-    sim->now_ns = fake_port_now_ns;
-    (void)steps_to_idle(sim);
-    assert_int_equal(from->arrival_count, 0);
-    world_free(sim);
+    assert_in_range(sim_loop_idle_turns(sim, 0), turns, turns + 500);
+    fake_queue_add_room(to, 1000);
+    run_for(sim, 2 * T_NS + LATE_NS);
+    assert_int_equal(from->taken, 4);
+    sim_free(sim);
+}
+
+/* --- several workers --- */
+
+/* What crosses to a worker that sleeps wakes it, and so does what comes back from it. */
+static void handing_over_wakes(void **state)
+{
+    struct sim_loop_config loop = {.poll_ns = POLL_NS};
+    struct port_config config = sim_port_config(HOLD_NATURAL, FULL_DROP);
+    struct sim *sim = sim_new(3, 1);
+
+    (void)state;
+    sim_loop_begin(sim, &loop);
+    for (unsigned id = 0; id < PORTS; id++)
+        sim_port_add(sim, id, &config)->queues[0].room = 1000;
+    run_for(sim, 1000000);
+    arrive(sim, 5);
+    run_for(sim, 2 * ROUND_NS);
+    assert_int_equal(sim_queue(sim, 1)->delivered, 5);
+    run_for(sim, 2 * ROUND_NS);
+    assert_int_equal(sim_queue(sim, 0)->base.outstanding, 0);
+    assert_int_equal(sim_queue(sim, 0)->last_back, 5);
+    run_for(sim, 1000000);
+    for (unsigned w = 0; w < 3; w++)
+        assert_int_equal(sim_loop_deadline(sim, w), UINT64_MAX);
+    sim_free(sim);
+}
+
+/* --- chaos --- */
+
+static struct fake_queue *random_queue(struct sim *sim)
+{
+    struct fake_port *port = &sim->ports[sim_random(sim, PORTS)];
+
+    return &port->queues[sim_random(sim, port->base.queue_count)];
+}
+
+static void frames_come(struct sim *sim, uint64_t count)
+{
+    struct fake_queue *queue = random_queue(sim);
+    unsigned id = (unsigned)sim_random(sim, PORTS);
+
+    count = CV_MIN(count, fake_queue_free(queue));
+    if (sim_random(sim, 2))
+        fake_queue_segments_for(queue, id, (unsigned)count, 200);
+    else
+        fake_queue_arrive_for(queue, id, (unsigned)count);
+}
+
+static void room_comes(struct sim *sim, uint64_t count)
+{
+    fake_queue_add_room(random_queue(sim), (unsigned)count);
+}
+
+static void machine_looks(struct sim *sim, uint64_t goes_on)
+{
+    fake_queue_look(random_queue(sim), goes_on);
+}
+
+static struct hold_config random_hold(struct sim *sim)
+{
+    return (struct hold_config){.mode = (enum hold_mode)sim_random(sim, HOLD_ADAPTIVE + 1),
+                                .packets_max = 2 + (unsigned)sim_random(sim, 60),
+                                .time_max_ns = 1 + sim_random(sim, 200000),
+                                .delay_budget_ns = 1000 + sim_random(sim, 100000),
+                                .delay_weight = 0.01};
+}
+
+static void hold_changes(struct sim *sim, uint64_t merge)
+{
+    struct hold_config hold = random_hold(sim);
+
+    sim_set_hold(sim, (unsigned)sim_random(sim, PORTS), &hold, merge);
+}
+
+static void port_stops(struct sim *sim, uint64_t for_ns)
+{
+    unsigned id = (unsigned)sim_random(sim, PORTS);
+
+    sim_port_detach(sim, id);
+    sim->now_ns += sim_random(sim, for_ns);
+    sim_port_attach(sim, id);
+}
+
+/* Bursts, streams, and quiet in between. */
+static void plan(struct sim *sim)
+{
+    uint64_t at_ns = sim->now_ns, end_ns = sim->now_ns + STEPS_NS;
+
+    while (at_ns < end_ns) {
+        static const uint64_t gaps_ns[] = {1000, 5000, 20000, 200000};
+        uint64_t gap_ns = gaps_ns[sim_random(sim, 4)], what = sim_random(sim, 40);
+
+        for (unsigned n = 0; what < 30 && n < 50; n++)
+            sim_loop_at(sim, at_ns += sim_random(sim, gap_ns), frames_come,
+                        1 + sim_random(sim, sim_random(sim, 8) == 0 ? 100 : 2));
+        for (unsigned n = 0; n < 10; n++)
+            sim_loop_at(sim, at_ns - sim_random(sim, 20000), machine_looks, sim_random(sim, 2));
+        sim_loop_at(sim, at_ns, room_comes, sim_random(sim, 300));
+        if (what >= 30 && what < 35)
+            sim_loop_at(sim, at_ns, hold_changes, sim_random(sim, 2));
+        else if (what >= 35)
+            sim_loop_at(sim, at_ns, port_stops, 20000);
+        at_ns += sim_random(sim, 10 * gap_ns);
+    }
+}
+
+static void scenario(uint64_t seed)
+{
+    struct sim *sim = sim_new(1 + seed % SIM_WORKERS_MAX, seed);
+    struct sim_loop_config loop = {.poll_ns = sim_random(sim, 3) * 3000,
+                                   .late_ns = sim_random(sim, 2) * 5000};
+    enum full_policy full = (enum full_policy)sim_random(sim, 2);
+
+    sim_loop_begin(sim, &loop);
+    if (sim_random(sim, 2))
+        fake_port_costs = (struct fake_costs){
+            .delivery_ns = 300, .packet_ns = 50, .call_ns = sim_random(sim, 3000)};
+    for (unsigned w = 0; w < sim->worker_count && sim_random(sim, 2); w++) {
+        frame_pool_uninit(&sim->workers[w].frames);
+        assert_int_equal(frame_pool_init(&sim->workers[w].frames, 100), 0);
+    }
+    for (unsigned id = 0; id < PORTS; id++) {
+        struct port_config config = sim_port_config(HOLD_NATURAL, full);
+        struct fake_port *port;
+
+        config.hold = random_hold(sim);
+        config.merge = true;
+        config.queue_pairs = 1 + (unsigned)sim_random(sim, 2);
+        port = sim_take_rows(sim, sim_port_add(sim, id, &config));
+        for (unsigned q = 0; q < config.queue_pairs; q++) {
+            port->queues[q].base.groups_kicks = sim_random(sim, 4) > 0;
+            port->queues[q].room = (unsigned)sim_random(sim, 2000);
+        }
+    }
+    plan(sim);
+    sim_loop_run(sim, sim->now_ns + STEPS_NS + 10 * STALL_NS);
+    for (unsigned w = 0; w < sim->worker_count; w++)
+        SIM_CHECK(sim_loop_deadline(sim, w) == UINT64_MAX);
+    sim_free(sim);
+}
+
+static void chaos(void **state)
+{
+    (void)state;
+    sim_run_seeds(scenario, SEEDS);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idle_sets_no_timer),
+        cmocka_unit_test(idle_worker_sleeps_without_a_timer),
+        cmocka_unit_test(kick_wakes_and_polling_ends),
+        cmocka_unit_test(kicks_are_asked_for_in_groups),
+        cmocka_unit_test(frames_of_a_group_are_taken_in_time),
+        cmocka_unit_test(group_that_is_asked_for_is_not_forgotten),
+        cmocka_unit_test(others_are_asked_for_one),
+        cmocka_unit_test(disabled_queue_waits_for_its_kick),
+        cmocka_unit_test(call_is_made_in_time),
+        cmocka_unit_test(sender_is_told_in_time),
+        cmocka_unit_test(short_guest_is_asked_for_room),
         cmocka_unit_test(traffic_that_ends_leaves_no_timer),
-        cmocka_unit_test(held_call_is_made_in_time),
-        cmocka_unit_test(kicks_are_grouped_once),
-        cmocka_unit_test(grouped_frames_are_seen_in_time),
-        cmocka_unit_test(held_back_queue_does_not_spin),
+        cmocka_unit_test(loud_guest_does_not_drown_the_others),
+        cmocka_unit_test(queue_that_is_held_back_rests),
+        cmocka_unit_test(handing_over_wakes),
+        cmocka_unit_test(chaos),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

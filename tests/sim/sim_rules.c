@@ -126,7 +126,7 @@ static uint64_t check_sender(const struct worker *worker, const struct fake_queu
     if (fake->back.packets == 0)
         return UINT64_MAX;
     check_rule(rule, &worker->outlets[queue->port->id].hold);
-    SIM_CHECK(fake->back.bytes <= GIVEN_BACK_BYTES_MAX);
+    SIM_CHECK(fake->back.bytes <= GIVEN_BACK_BYTES_MAX && fake->back.packets < queue->owed_max);
     SIM_CHECK(worker->now_ns < fake->back.since_ns + rule->time_max_ns);
     return check_group(worker, rule, &queue->given_back, queue->given_back.packets);
 }

@@ -1,10 +1,14 @@
 #include "sim_world.h"
 
+#include "sim_loop.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -14,6 +18,7 @@ static uint64_t current_seed;
 
 void sim_fail(const char *sentence)
 {
+    sim_loop_escape(sentence);
     fail_msg("%s (CONVOY_SIM_SEED=%llu repeats it)", sentence, (unsigned long long)current_seed);
 }
 
@@ -27,6 +32,8 @@ uint64_t sim_random(struct sim *sim, uint64_t limit)
     return (z ^ z >> 31) % limit;
 }
 
+uint64_t sim_clock_tick_ns;
+
 /* Linked in place of the C library's: the clock of whoever is stepped now. */
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
@@ -34,6 +41,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *ret_now)
     uint64_t now_ns = fake_port_now_ns + fake_port_spent_ns;
 
     (void)clock;
+    fake_port_spent_ns += sim_clock_tick_ns;
     *ret_now = (struct timespec){(time_t)(now_ns / 1000000000), (long)(now_ns % 1000000000)};
     return 0;
 }
@@ -50,7 +58,7 @@ struct sim *sim_new(unsigned workers, uint64_t seed)
     current_seed = sim->seed = sim->random = seed;
     fake_port_fail = sim_fail;
     fake_port_costs = (struct fake_costs){0};
-    fake_port_spent_ns = 0;
+    fake_port_spent_ns = sim_clock_tick_ns = 0;
     fake_port_now_ns = sim->now_ns = 1000000000;
     sim->bridge = bridge_new(&config);
     sim->worker_count = workers;
@@ -64,6 +72,7 @@ struct sim *sim_new(unsigned workers, uint64_t seed)
         worker->peers = sim->workers;
         worker->peer_count = workers;
         worker->cpu = worker->epoll_fd = worker->wake_fd = -1;
+        worker->watchdog = &sim->watchdog;
     }
     for (unsigned i = 0; i < workers; i++)
         assert_int_equal(worker_init(&sim->workers[i]), 0);
@@ -73,6 +82,7 @@ struct sim *sim_new(unsigned workers, uint64_t seed)
 /* A worker's moment begins, and ends when it has done what takes time. */
 static struct worker *enter(struct sim *sim, unsigned worker)
 {
+    sim_loop_wake(sim, worker);
     fake_port_now_ns = sim->workers[worker].now_ns = sim->now_ns;
     fake_port_spent_ns = 0;
     return &sim->workers[worker];
@@ -222,6 +232,11 @@ struct fake_port *sim_port_add(struct sim *sim, unsigned id, const struct port_c
         struct port_queue *queue = &port->queues[q].base;
 
         queue->worker = (sim->next_worker + q) % sim->worker_count;
+        if (sim->loop) {
+            queue->wake_from_fd = eventfd(0, EFD_NONBLOCK);
+            queue->wake_to_fd = eventfd(0, EFD_NONBLOCK);
+            assert_true(queue->wake_from_fd >= 0 && queue->wake_to_fd >= 0);
+        }
         queue->can_receive = queue->can_deliver = true;
     }
     sim->next_worker++;
@@ -292,6 +307,10 @@ void sim_port_remove(struct sim *sim, unsigned id)
         sim->gone_copies += port->queues[q].copies;
         sim->gone_delivered += port->queues[q].delivered;
         sim->gone_merged += port->queues[q].merged;
+        if (port->queues[q].base.wake_from_fd >= 0) {
+            close(port->queues[q].base.wake_from_fd);
+            close(port->queues[q].base.wake_to_fd);
+        }
     }
     lanes_free(sim, id);
     bridge_forget_port(sim->bridge, id);
@@ -340,6 +359,7 @@ static void come_to_rest(struct sim *sim)
 
 void sim_free(struct sim *sim)
 {
+    sim_loop_end(sim);
     for (unsigned id = 0; id < SIM_PORTS_MAX; id++)
         if (sim->has_port[id] && !sim->is_attached[id])
             sim_port_attach(sim, id);

@@ -24,8 +24,13 @@ struct sim {
     /* Of ports that are gone, and of counters that went with them. */
     uint64_t gone_copies, gone_delivered, gone_merged;
     struct port_counters gone_counters;
-    bool steps_others; /* detaching and attaching lets other workers run in between */
+    struct watchdog watchdog; /* it rests: nobody hangs here */
+    struct sim_loop *loop;    /* workers run their whole loop; NULL: rounds alone */
+    bool steps_others;        /* detaching and attaching lets other workers run in between */
 };
+
+/* What a look at the clock takes; 0 by default. */
+extern uint64_t sim_clock_tick_ns;
 
 /* Prints the sentence and the seed, and fails the test. */
 void sim_fail(const char *sentence);
