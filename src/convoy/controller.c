@@ -58,6 +58,12 @@
 #define BURSTY_START 3.0
 #define BURSTY_STOP  1.5
 
+/* ... and only where silence tells something: of what has been silent so long, more than this share
+ * stays silent up to T. A few long gaps (the sender or this machine was paused) spread gaps as
+ * bursts do, but when the next is silent it most likely just has not come yet. */
+#define SILENT_ON_START 0.6
+#define SILENT_ON_STOP  0.4
+
 /* A burst has ended when nothing came for so many of its mean gaps. */
 #define SILENCE_GAPS 2.0
 
@@ -163,6 +169,15 @@ static uint64_t settle_time_ns(uint64_t old_ns, double time_s, double rate,
                : to_ns(time_s);
 }
 
+/* Of the gaps longer than `silence_s`, the share that is longer than T too. */
+static double stays_silent(const struct prospect *prospect, double silence_s, double time_s)
+{
+    double silent = 1 - traffic_company(prospect->traffic, silence_s * prospect->speed);
+    double silent_on = 1 - traffic_company(prospect->traffic, time_s * prospect->speed);
+
+    return silent > 0 ? silent_on / silent : 0;
+}
+
 static uint64_t derive_silence_ns(const struct prospect *prospect, double time_s, uint64_t old_ns)
 {
     double gap_s = traffic_close_gap(prospect->traffic, time_s * prospect->speed);
@@ -170,7 +185,8 @@ static uint64_t derive_silence_ns(const struct prospect *prospect, double time_s
     double old_s = (double)old_ns / 1e9;
 
     if (traffic_burstiness(prospect->traffic) < (old_ns > 0 ? BURSTY_STOP : BURSTY_START) ||
-        silence_s >= time_s)
+        silence_s >= time_s ||
+        stays_silent(prospect, silence_s, time_s) < (old_ns > 0 ? SILENT_ON_STOP : SILENT_ON_START))
         return 0;
     return fabs(silence_s - old_s) <= SILENCE_MARGIN * old_s ? old_ns : to_ns(silence_s);
 }

@@ -282,6 +282,26 @@ static void lost_time_slices_leave_the_rule_alone(void **state)
     }
 }
 
+/* Poisson, but for a pause of the sender now and then. */
+static uint64_t paused_gap(struct source *source)
+{
+    return random_gap(source) + (source->count % 20000 == 0 ? 500 * US : 0);
+}
+
+/* Pauses spread the gaps as bursts do, but silence between them tells nothing: groups are not cut.
+ */
+static void pauses_are_no_bursts(void **state)
+{
+    (void)state;
+    world_init(adaptive(25 * US, 1e-6), (struct source){.gap_ns = paused_gap, .rate = 1e6}, 0);
+    world_run(50 * MS);
+    world_measure();
+    world_run(S / 2);
+    assert_true(traffic_burstiness(&world.controller.arrivals) > 1);
+    assert_int_equal(world.controller.rule.silence_max_ns, 0);
+    assert_within(measured_size(), world.predicted_size / world.groups, 0.1);
+}
+
 static void bursts_travel_together(void **state)
 {
     (void)state;
@@ -433,6 +453,7 @@ int main(void)
         cmocka_unit_test(the_budget_holds_for_other_arrivals),
         cmocka_unit_test(the_budget_holds_for_a_late_worker),
         cmocka_unit_test(lost_time_slices_leave_the_rule_alone),
+        cmocka_unit_test(pauses_are_no_bursts),
         cmocka_unit_test(bursts_travel_together),
         cmocka_unit_test(batches_are_not_cut),
         cmocka_unit_test(no_worse_than_the_best_static_rule),
