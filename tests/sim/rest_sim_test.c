@@ -382,7 +382,7 @@ static void queue_that_is_held_back_rests(void **state)
 /* What crosses to a worker that sleeps wakes it, and so does what comes back from it. */
 static void handing_over_wakes(void **state)
 {
-    struct sim_loop_config loop = {.poll_ns = POLL_NS};
+    struct sim_loop_config loop = {.poll_ns = 0}; /* who has nothing to do sleeps at once */
     struct port_config config = sim_port_config(HOLD_NATURAL, FULL_DROP);
     struct sim *sim = sim_new(3, 1);
 

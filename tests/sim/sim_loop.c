@@ -181,6 +181,7 @@ static void check_asleep(const struct sim *sim, unsigned id, uint64_t deadline_n
 {
     const struct worker *worker = &sim->workers[id];
 
+    SIM_CHECK(!worker_has_handed_over(worker));
     SIM_CHECK(worker->next_due_ns == UINT64_MAX ||
               deadline_ns <= worker->next_due_ns + SLEEP_SLACK_NS);
     for (unsigned p = 0; p < SIM_PORTS_MAX; p++)
