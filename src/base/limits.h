@@ -11,7 +11,7 @@ enum {
     PORT_QUEUE_PAIRS_MAX = 8,     /* queue pairs of one port */
     WORKERS_MAX = 8,              /* worker threads */
     BURST_BYTES_MAX = 256 * 1024, /* ... and their bytes: what delivering a burst may cost others */
-    BURST_FRAMES_MAX = 64,        /* frames taken from one queue at a time */
+    BURST_FRAMES_MAX = 192,       /* frames taken from one queue at a time */
     CONVOY_FRAMES_MAX = 256,      /* frames that may wait for one destination queue, per worker */
     FRAME_BYTES_MAX =
         65535 + 18, /* largest frame: a 64 KiB super-packet with Ethernet and one VLAN tag */

@@ -113,6 +113,7 @@ static void full_port_drops(void **state)
 {
     struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
     struct fake_queue *to = sim_queue(sim, 2);
+    unsigned next_burst;
 
     (void)state;
     to->room = 0;
@@ -122,8 +123,9 @@ static void full_port_drops(void **state)
     assert_int_equal(sim_waiting(sim, 2), CONVOY_FRAMES_MAX);
     assert_int_equal(sim_drops(sim, 2, DROP_QUEUE_FULL), sim_queue(sim, 1)->taken);
     to->room = 1u << 20;
+    next_burst = CV_MIN(sim_queue(sim, 1)->arrival_count, (unsigned)BURST_FRAMES_MAX);
     sim_round(sim, 0);
-    assert_int_equal(to->delivered, CONVOY_FRAMES_MAX + BURST_FRAMES_MAX);
+    assert_int_equal(to->delivered, CONVOY_FRAMES_MAX + next_burst);
     sim_free(sim);
 }
 
