@@ -279,6 +279,9 @@ bool vhost_settle(struct port_queue *base)
         if (base->can_deliver)
             vhost_queue_call(queue, &queue->to_guest, &base->counters->to_calls);
     }
+    /* Its payload may have been lost while it was copied, and nothing more may come from it. */
+    if (base->can_receive)
+        (void)vhost_queue_lost_memory(queue);
     return queue->done_count <= queue->from_guest.size / 4 &&
            (queue->done_count == 0 || ring_has_room(queue));
 }

@@ -298,6 +298,8 @@ unsigned vhost_deliver(struct port_queue *base, struct frame *const *frames, uns
     }
     if (virtq_show(&queue->to_guest))
         counter_add(&base->counters->to_convoys, 1);
+    /* Nothing more may come for it that would notice. */
+    (void)vhost_queue_lost_memory(queue);
     return done;
 }
 
