@@ -243,7 +243,7 @@ budget_cell() { # ARRIVALS BUDGET_US
     open_loop "$1" || return 1
     word call_delay_mean_us >>"$GUEST_WORK/cell.delay"
     word packets_per_call >>"$GUEST_WORK/cell.per_call"
-    echo "$(calc "$(word late) * 100 / $(word measured)" 1)" >>"$GUEST_WORK/cell.late"
+    printf "%s\n" "$(calc "$(word late) * 100 / $(word measured)" 1)" >>"$GUEST_WORK/cell.late"
     number .measured.mean_size >>"$GUEST_WORK/cell.size"
     number .predicted.mean_size >>"$GUEST_WORK/cell.size_predicted"
     for name in measured predicted; do
