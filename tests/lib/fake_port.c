@@ -218,9 +218,10 @@ void fake_queue_segments_for(struct fake_queue *queue, unsigned port_id, unsigne
 
 /* --- to the port --- */
 
+/* It never waits for company: nor does what is flooded. */
 static bool is_express(const struct frame *frame)
 {
-    return frame->facts.flags & FRAME_EXPRESS;
+    return (frame->facts.flags & FRAME_EXPRESS) || frame->is_shared;
 }
 
 static void judge_front(struct fake_queue *queue, const struct frame *first)

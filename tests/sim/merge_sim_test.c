@@ -147,6 +147,42 @@ static void flooded_segments_stay_alone(void **state)
     sim_free(sim);
 }
 
+static bool takes_all(void *context, const struct fake_port *port, mac_addr dst)
+{
+    (void)context;
+    (void)port;
+    (void)dst;
+    return true;
+}
+
+/* The same for one flow of which some segments are flooded, while its address is not known. */
+static void flow_that_is_flooded_for_a_while(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, 1, 3);
+    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, RECEIVER);
+    mac_addr mac = fake_port_mac(RECEIVER);
+
+    (void)state;
+    sim->ports[2].takes = takes_all;
+    to->room = 0;
+    fake_queue_arrive_for(from, RECEIVER, 1);
+    fake_queue_segments_for(from, RECEIVER, 3, SHORT_BYTES);
+    sim_round(sim, 0);
+    assert_int_equal(bridge_remove_static(sim->bridge, mac), 0);
+    fake_queue_segments_for(from, RECEIVER, 2, SHORT_BYTES);
+    from->copies += 2; /* that the port does not count itself */
+    sim_round(sim, 0);
+    assert_int_equal(bridge_add_static(sim->bridge, mac, RECEIVER), 0);
+    fake_queue_segments_for(from, RECEIVER, 3, SHORT_BYTES);
+    sim_round(sim, 0);
+    to->room = 100;
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 1 + 3 + 2 + 3);
+    assert_int_equal(to->last_group, 1 + 1 + 2 + 1);
+    assert_int_equal(sim_queue(sim, 2)->delivered, 2);
+    sim_free(sim);
+}
+
 /* --- across bursts --- */
 
 /* Two bursts within T: one frame where data waits, two where only the call does. */
@@ -429,6 +465,7 @@ int main(void)
         cmocka_unit_test(others_between_do_not_matter),
         cmocka_unit_test(rows_end),
         cmocka_unit_test(flooded_segments_stay_alone),
+        cmocka_unit_test(flow_that_is_flooded_for_a_while),
         cmocka_unit_test(merging_across_bursts_needs_the_data_to_wait),
         cmocka_unit_test(place_follows_the_traffic),
         cmocka_unit_test(rows_count_as_what_they_were),

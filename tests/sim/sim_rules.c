@@ -52,7 +52,8 @@ static uint64_t check_group(const struct worker *worker, const struct hold_rule 
     return due_ns;
 }
 
-/* Frames aboard that wait for company: none is express, and the group began with the first. */
+/* Frames aboard that wait for company: none is express or flooded, and the group began with the
+ * first. */
 static void check_aboard(const struct worker *worker, struct lane *lane)
 {
     struct convoy *convoy = &lane->convoy;
@@ -61,7 +62,7 @@ static void check_aboard(const struct worker *worker, struct lane *lane)
     for (unsigned i = 0; i < convoy->count; i++) {
         for (const struct frame *frame = convoy_frames(convoy)[i]; frame;
              frame = frame->merged_next) {
-            SIM_CHECK(!(frame->facts.flags & FRAME_EXPRESS));
+            SIM_CHECK(!(frame->facts.flags & FRAME_EXPRESS) && !frame->is_shared);
             /* What was handed over or pushed back was taken before it was loaded. */
             if (frame->source->worker == worker->id && lane->outlet->full != FULL_PUSH_BACK)
                 SIM_CHECK(frame->arrived_ns >= lane->waiting.batches[0].arrived_ns);
