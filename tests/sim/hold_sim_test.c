@@ -111,6 +111,31 @@ static void natural_never_holds(void **state)
     sim_free(sim);
 }
 
+/* What was loaded departs while it is in the cache, in the middle of a long round if need be, and
+ * what a convoy has no place for does not wait for the round's end either. */
+static void long_round_departs_in_the_middle(void **state)
+{
+    struct port_config config = sim_port_config(HOLD_NATURAL, FULL_DROP);
+    struct sim *sim = sim_new(1, 1);
+
+    (void)state;
+    for (unsigned id = 0; id < 5; id++)
+        sim_port_add(sim, id, &config)->queues[0].room = 1u << 20;
+    fake_queue_arrive_for(sim_queue(sim, 0), 3, 150);
+    fake_queue_arrive_for(sim_queue(sim, 1), 4, 150);
+    fake_queue_arrive_for(sim_queue(sim, 2), 3, 50);
+    sim_round(sim, 0);
+    assert_int_equal(sim_queue(sim, 3)->deliveries, 2);
+    assert_int_equal(sim_queue(sim, 3)->last_group, 50);
+    assert_int_equal(sim_queue(sim, 4)->deliveries, 1);
+    fake_queue_arrive_for(sim_queue(sim, 0), 4, 150);
+    fake_queue_arrive_for(sim_queue(sim, 1), 4, CONVOY_FRAMES_MAX - 150 + 7);
+    sim_round(sim, 0);
+    assert_int_equal(sim_queue(sim, 4)->deliveries, 3);
+    assert_int_equal(sim_queue(sim, 4)->last_group, 7);
+    sim_free(sim);
+}
+
 /* --- fixed --- */
 
 /* K frames, or T after the first, or at once with an express frame; not a nanosecond earlier. */
@@ -198,6 +223,26 @@ static void fixed_calls_when_due(void **state)
     sim_round(sim, 0);
     assert_int_equal(to->last_told, 6);
     assert_int_equal(sim_counters(sim, 1).to_held_call, 2);
+    sim_free(sim);
+}
+
+/* Who has found all of them by itself meanwhile is not called. */
+static void who_looks_is_not_called(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+    struct fake_queue *to = sim_queue(sim, 1);
+
+    (void)state;
+    for (unsigned looks = 0; looks < 2; looks++) {
+        burst(sim, 5);
+        if (looks)
+            fake_queue_look(to, false);
+        sim->now_ns += T_NS;
+        sim_round(sim, 0);
+        assert_int_equal(to->tells, looks + 1);
+        assert_int_equal(to->calls, 1);
+        fake_queue_look(to, false);
+    }
     sim_free(sim);
 }
 
@@ -717,8 +762,10 @@ int main(void)
         cmocka_unit_test(off_delivers_each_row_alone),
         cmocka_unit_test(natural_is_one_group_per_burst),
         cmocka_unit_test(natural_never_holds),
+        cmocka_unit_test(long_round_departs_in_the_middle),
         cmocka_unit_test(fixed_departs_when_due),
         cmocka_unit_test(fixed_calls_when_due),
+        cmocka_unit_test(who_looks_is_not_called),
         cmocka_unit_test(convoys_are_cut_at_k),
         cmocka_unit_test(express_takes_all_along),
         cmocka_unit_test(hold_changes_at_once),
