@@ -9,7 +9,7 @@ shift
 (($#)) || set -- format shell man cppcheck tidy
 status=0
 
-c_files() { find src cli tests \( -name '*.c' -o -name '*.h' \) -print; }
+c_files() { find src cli front bench tests \( -name '*.c' -o -name '*.h' \) -print; }
 scripts() { grep -rlE '^#!/bin/bash|shellcheck shell=bash' check demo tools tests bench .ci 2>/dev/null; }
 
 for step in "$@"; do
@@ -24,13 +24,13 @@ for step in "$@"; do
         done
         ;;
     cppcheck)
-        cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j2 -I src -I tests -I tests/lib \
+        cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr -j2 -I src -I front -I tests -I tests/lib \
             --enable=warning,performance,portability --suppress=missingIncludeSystem \
             --suppress=normalCheckLevelMaxBranches --suppress=preprocessorErrorDirective \
-            src cli tests/lib || status=1
+            src cli front bench tests/lib || status=1
         ;;
     tidy)
-        find src cli -name '*.c' -print0 |
+        find src cli front bench -name '*.c' -print0 |
             xargs -0 -n 4 -P 2 clang-tidy --quiet -p "$build" --warnings-as-errors='*' 2>/dev/null || status=1
         ;;
     *) echo "lint: unknown step $step" >&2 && exit 2 ;;

@@ -22,7 +22,7 @@
 #include "base/log.h"
 #include "guest/guest_memory_guard.h"
 #include "guest/vhost_user.h"
-#include "lib/vu_message.h"
+#include "vu_message.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #include "guest/vhost_user.h"
-#include "lib/vu_message.h"
+#include "vu_message.h"
 
 enum {
     PAIRS = 2,

@@ -1,7 +1,7 @@
 /* What builder and judge of traffic share: bytes in wire order, sums, and the pseudo-random
  * payloads. */
-#ifndef CONVOY_TESTS_LIB_TRAFFIC_BYTES_H
-#define CONVOY_TESTS_LIB_TRAFFIC_BYTES_H
+#ifndef CONVOY_FRONT_TRAFFIC_BYTES_H
+#define CONVOY_FRONT_TRAFFIC_BYTES_H
 
 #include <string.h>
 

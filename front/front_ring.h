@@ -13,8 +13,8 @@
  * For hostile tests the shared memory is open (desc, avail, used), and front_ring_put_desc and its
  * neighbours write whatever is asked. A ring is used by one thread.
  */
-#ifndef CONVOY_TESTS_LIB_FRONT_RING_H
-#define CONVOY_TESTS_LIB_FRONT_RING_H
+#ifndef CONVOY_FRONT_RING_H
+#define CONVOY_FRONT_RING_H
 
 #include "guest_ram.h"
 #include "wire/virtio_net_hdr.h"

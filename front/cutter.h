@@ -5,8 +5,8 @@
  * time is copied whole, its lengths are set, and all its sums are made anew from its bytes. It
  * shares no code with the switch.
  */
-#ifndef CONVOY_TESTS_LIB_CUTTER_H
-#define CONVOY_TESTS_LIB_CUTTER_H
+#ifndef CONVOY_FRONT_CUTTER_H
+#define CONVOY_FRONT_CUTTER_H
 
 #include "base/error.h"
 #include "wire/virtio_net_hdr.h"

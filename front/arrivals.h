@@ -10,8 +10,8 @@
  *
  * Pure but for reading the capture, and seeded: the same word and seed give the same times.
  */
-#ifndef CONVOY_TESTS_LIB_ARRIVALS_H
-#define CONVOY_TESTS_LIB_ARRIVALS_H
+#ifndef CONVOY_FRONT_ARRIVALS_H
+#define CONVOY_FRONT_ARRIVALS_H
 
 #include "base/error.h"
 

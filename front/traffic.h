@@ -11,8 +11,8 @@
  *
  * No system call, no allocation behind the checker's table; used in and outside guests.
  */
-#ifndef CONVOY_TESTS_LIB_TRAFFIC_H
-#define CONVOY_TESTS_LIB_TRAFFIC_H
+#ifndef CONVOY_FRONT_TRAFFIC_H
+#define CONVOY_FRONT_TRAFFIC_H
 
 #include "base/compiler.h"
 #include "wire/virtio_net_hdr.h"

@@ -3,8 +3,8 @@
  * test's choice, with a bump allocator that hands out pieces of them. Nothing is ever given back
  * before the whole memory is.
  */
-#ifndef CONVOY_TESTS_LIB_GUEST_RAM_H
-#define CONVOY_TESTS_LIB_GUEST_RAM_H
+#ifndef CONVOY_FRONT_GUEST_RAM_H
+#define CONVOY_FRONT_GUEST_RAM_H
 
 #include "base/error.h"
 

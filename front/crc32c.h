@@ -2,8 +2,8 @@
  * CRC-32C (Castagnoli, RFC 3720 appendix B.4), with the processor's instruction where it has one.
  * Start with CRC32C_START; pieces may be added one after the other.
  */
-#ifndef CONVOY_TESTS_LIB_CRC32C_H
-#define CONVOY_TESTS_LIB_CRC32C_H
+#ifndef CONVOY_FRONT_CRC32C_H
+#define CONVOY_FRONT_CRC32C_H
 
 #include <stddef.h>
 #include <stdint.h>

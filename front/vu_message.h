@@ -5,8 +5,8 @@
  *
  * Source: "Vhost-user Protocol", QEMU documentation, docs/interop/vhost-user.
  */
-#ifndef CONVOY_TESTS_LIB_VU_MESSAGE_H
-#define CONVOY_TESTS_LIB_VU_MESSAGE_H
+#ifndef CONVOY_FRONT_VU_MESSAGE_H
+#define CONVOY_FRONT_VU_MESSAGE_H
 
 #include "base/compiler.h"
 

@@ -8,8 +8,8 @@
  *
  * Source: "Vhost-user Protocol", QEMU documentation; virtio 1.2, 5.1.
  */
-#ifndef CONVOY_TESTS_LIB_FRONT_END_H
-#define CONVOY_TESTS_LIB_FRONT_END_H
+#ifndef CONVOY_FRONT_END_H
+#define CONVOY_FRONT_END_H
 
 #include "front_ring.h"
 #include "vu_message.h"
