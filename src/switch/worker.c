@@ -354,6 +354,13 @@ static bool may_wait(const struct worker *worker, const struct lane *lane,
            !frame_pool_is_short(&worker->frames, frame);
 }
 
+/* Floods leave most of the places to what is meant for that guest alone. */
+static bool has_place(const struct lane *lane, const struct frame *frame)
+{
+    return lane->convoy.packets <
+           (unsigned)(frame->is_shared ? CONVOY_FLOODED_MAX : CONVOY_FRAMES_MAX);
+}
+
 /* What delivering a frame may cost: its bytes, or the packets that it may have to be cut into. */
 static uint64_t frame_cost_bytes(const struct frame *frame)
 {
@@ -383,9 +390,9 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
 {
     struct convoy *convoy = &lane->convoy;
 
-    if (CV_UNLIKELY(convoy_is_full(convoy)))
+    if (CV_UNLIKELY(!has_place(lane, frame)))
         worker_depart(worker, lane);
-    if (CV_UNLIKELY(convoy_is_full(convoy) || !may_wait(worker, lane, frame))) {
+    if (CV_UNLIKELY(!has_place(lane, frame) || !may_wait(worker, lane, frame))) {
         counter_add(&lane->outlet->counters.drops[DROP_QUEUE_FULL], 1);
         worker_release(worker, frame);
         return;

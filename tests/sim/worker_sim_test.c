@@ -129,6 +129,32 @@ static void full_port_drops(void **state)
     sim_free(sim);
 }
 
+/* A flood fills but some of the places at a guest that is short of buffers. */
+static void flood_leaves_places(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
+    unsigned count = CONVOY_FLOODED_MAX + 30; /* few enough for the sender to wait for */
+    struct fake_arrival broadcast = {.dst = MAC_BROADCAST, .len = 60};
+
+    (void)state;
+    to->room = 0;
+    for (unsigned i = 0; i < count; i++)
+        fake_queue_arrive(from, &broadcast);
+    from->copies = count;
+    sim_round(sim, 0);
+    assert_int_equal(sim_waiting(sim, 1), CONVOY_FLOODED_MAX);
+    assert_int_equal(sim_drops(sim, 1, DROP_QUEUE_FULL), 30);
+    fake_queue_arrive_for(sim_queue(sim, 2), 1, CONVOY_FRAMES_MAX - CONVOY_FLOODED_MAX);
+    sim_round(sim, 0);
+    assert_int_equal(sim_waiting(sim, 1), CONVOY_FRAMES_MAX);
+    assert_int_equal(sim_drops(sim, 1, DROP_QUEUE_FULL), 30);
+    to->room = 1u << 20;
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, CONVOY_FRAMES_MAX);
+    sim_free(sim);
+}
+
 static void full_port_pushes_back(void **state)
 {
     struct sim *sim = world_new(HOLD_NATURAL, FULL_PUSH_BACK);
@@ -300,6 +326,7 @@ int main(void)
         cmocka_unit_test(drops_before_the_bridge_are_counted),
         cmocka_unit_test(nobody_else_is_up),
         cmocka_unit_test(full_port_drops),
+        cmocka_unit_test(flood_leaves_places),
         cmocka_unit_test(full_port_pushes_back),
         cmocka_unit_test(stalled_guest_is_given_up),
         cmocka_unit_test(slow_guest_is_not_stalled),
