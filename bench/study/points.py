@@ -1,17 +1,17 @@
 """Measured points in long form: a CSV file that is only ever appended to, so that a study can be resumed.
 
-All metrics of a point are written and flushed at once. A line that was cut off when the study was killed
-is dropped when the file is read again, and with it its whole point, which is then measured anew.
+All metrics of a point are written at once. A point that was cut off nevertheless, by a full disk or a
+machine that went down, is the file's last and lacks its end of line: it is dropped when the file is read
+again, and is measured anew.
 """
 
 import csv
 import io
-import os
 from collections import defaultdict
 from pathlib import Path
+from typing import Iterator, Mapping
 
 COLUMNS = ("experiment", "contestant", "parameters", "run", "metric", "value")
-LAST = "complete"  # the metric that ends a point: without it the point was cut off
 
 Key = tuple[str, str, str, int]
 
@@ -37,17 +37,17 @@ class Points:
             self._load()
 
     def _load(self) -> None:
-        rows = read_rows(self.path)
-        whole = {row[:4] for row in rows if row[4] == LAST}
-        for row in rows:
-            if row[:4] in whole:
-                self._values[row[:4]][row[4]] = row[5]
-        kept = [row for row in rows if row[:4] in whole]
-        text = _lines([COLUMNS, *kept])
-        if text != self.path.read_text(encoding="utf-8", errors="replace"):
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        rows = list(read_rows(text))
+        if text and not text.endswith("\n"):
+            # The row that was cut belongs to the last point, or to one of which nothing else is there.
+            last = rows[-1][:4] if rows else None
+            rows = [row for row in rows if row[:4] != last]
             part = self.path.with_suffix(".part")
-            part.write_text(text, encoding="utf-8")
+            part.write_text(_lines([COLUMNS, *rows]), encoding="utf-8")
             part.replace(self.path)
+        for row in rows:
+            self._values[row[:4]][row[4]] = row[5]
 
     def has(self, experiment: int | str, contestant: str, parameters: str, run: int) -> bool:
         return (str(experiment), contestant, parameters, run) in self._values
@@ -56,36 +56,32 @@ class Points:
         """The metrics of a point; empty where it is not measured."""
         return dict(self._values.get((str(experiment), contestant, parameters, run), {}))
 
-    def select(self, experiment: int | str, contestant: str) -> list[tuple[dict[str, str], int, dict[str, float]]]:
+    def select(self, experiment: int | str,
+               contestant: str) -> list[tuple[dict[str, str], int, dict[str, float]]]:
         """All points of a contestant in an experiment: parameters, run, metrics."""
         return [(parameters_of(key[2]), key[3], dict(values)) for key, values in self._values.items()
                 if key[:2] == (str(experiment), contestant)]
 
     def add(self, experiment: int | str, contestant: str, parameters: str, run: int,
-            metrics: dict[str, float | int | None]) -> None:
-        """Appends a point. Metrics that are None were not measured, and are left out."""
+            metrics: Mapping[str, float | int | None]) -> None:
+        """Appends metrics of a point. Those that are None were not measured, and are left out."""
         key = (str(experiment), contestant, parameters, run)
         values = {name: float(value) for name, value in metrics.items() if value is not None}
-        values[LAST] = 1.0
         is_new = not self.path.exists()
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(_lines(([COLUMNS] if is_new else []) + [(*key, *pair) for pair in values.items()]))
-            file.flush()
-            os.fsync(file.fileno())
-        self._values[key] = values
+        self._values[key].update(values)
 
 
-def read_rows(path: Path) -> list[tuple[str, str, str, int, str, float]]:
-    """The rows of points.csv that are whole; the head and what was cut off are dropped."""
-    rows = []
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        for row in csv.reader(line for line in file if line.endswith("\n")):
-            try:
-                experiment, contestant, parameters, run, metric, value = row
-                rows.append((experiment, contestant, parameters, int(run), metric, float(value)))
-            except ValueError:
-                continue
-    return rows
+def read_rows(text: str) -> Iterator[tuple[str, str, str, int, str, float]]:
+    """The rows of points.csv that are whole; its head is none."""
+    whole = (line for line in text.splitlines(keepends=True) if line.endswith("\n"))
+    for row in csv.reader(whole):
+        try:
+            experiment, contestant, parameters, run, metric, value = row
+            yield experiment, contestant, parameters, int(run), metric, float(value)
+        except ValueError:
+            continue
 
 
 def _lines(rows: list[tuple]) -> str:

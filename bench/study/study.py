@@ -52,16 +52,16 @@ class Study:
     peers: list[str]  # of PEERS, those that can take part
     say: Callable[[str], None]  # a line for whoever watches
     missing: dict[str, str] = field(default_factory=dict)  # peers that cannot take part, and why
-    failed: dict[str, str] = field(default_factory=dict)  # "experiment contestant": what went wrong
+    failed: dict[str, str] = field(default_factory=dict)  # "experiment contestant [part]": what went wrong
     facts: dict[str, object] = field(default_factory=dict)  # for machine.json, e.g. features negotiated
 
     def contestants(self, kinds: Iterable[str] = MODES + SYNTHETIC_PEERS) -> list[str]:
         """Those of `kinds` that can take part: our modes always, peers where they are available."""
         return [kind for kind in kinds if kind in MODES or kind in self.peers]
 
-    def is_out(self, experiment: int, contestant: str) -> bool:
-        """Whether a contestant has failed in this experiment."""
-        return f"{experiment} {contestant}" in self.failed
+    def is_out(self, experiment: int, contestant: str, part: str = "") -> bool:
+        """Whether a contestant has failed in this experiment, or in a part of it."""
+        return any(f"{experiment} {contestant} {word}".strip() in self.failed for word in {"", part})
 
     def take_part(self, experiment: int, kinds: Iterable[str] = MODES + SYNTHETIC_PEERS) -> Iterator[str]:
         """The contestants, one after the other, without those that have failed in this experiment."""
@@ -69,15 +69,16 @@ class Study:
             if not self.is_out(experiment, contestant):
                 yield contestant
 
-    def leave_out(self, experiment: int, contestant: str, why: str) -> None:
-        """Names a contestant that failed; the rest of this experiment goes on without it."""
-        self.failed[f"{experiment} {contestant}"] = why
-        self.say(f"experiment {experiment}: {contestant} is left out from here on: {why}")
+    def leave_out(self, experiment: int, contestant: str, why: str, part: str = "") -> None:
+        """Names a contestant that failed; the rest of this experiment, or of a part, goes on without it."""
+        self.failed[f"{experiment} {contestant} {part}".strip()] = why
+        where = f"experiment {experiment}" + (f", {part}" if part else "")
+        self.say(f"{where}: {contestant} is left out from here on: {why}")
 
     @contextmanager
-    def attempt(self, experiment: int, contestant: str) -> Iterator[None]:
+    def attempt(self, experiment: int, contestant: str, part: str = "") -> Iterator[None]:
         """What fails inside (StudyError, OSError) leaves the contestant out instead of ending the study."""
         try:
             yield
         except (StudyError, OSError) as error:
-            self.leave_out(experiment, contestant, str(error))
+            self.leave_out(experiment, contestant, str(error), part)
