@@ -5,8 +5,9 @@
 #
 #   bench/convoys.sh [merge] [small] [lone] [budget] [static] [step] [mixed]     all without words
 #
-#   merge   a host's TCP stream of 1500-byte packets through a TAP uplink into a guest, by mode, and
-#           the same guest's limit with 64 KiB super-packets
+#   merge   a host's TCP stream of 1500-byte packets through a TAP uplink into a guest, by mode; the
+#           same guest's limit with 64 KiB super-packets; and what bounds it: the same stream between
+#           two namespaces on the same two processors, with no switch and no guest
 #   small   64-byte packets between guests that poll, by mode
 #   lone    100 packets a second: the delay that adaptive adds to natural's
 #   budget  loads of 1 % to 95 % of what is measured to be the capacity, by delay budgets: mean added
@@ -39,7 +40,7 @@ GUEST_CPU=0 SWITCH_CPU=1
 
 if ((EUID == 0)) && [[ ${CONVOYS_IN_NAMESPACE:-} != 1 ]]; then
     # What is left behind in spite of all care, such as a TAP interface, ends with the namespace.
-    CONVOYS_IN_NAMESPACE=1 exec unshare --net "$PWD/bench/convoys.sh" "$@"
+    CONVOYS_IN_NAMESPACE=1 exec unshare --net --mount "$PWD/bench/convoys.sh" "$@"
 fi
 
 source tests/guest/lib.sh
@@ -117,9 +118,42 @@ load_rate() { calc "$CAPACITY * $1 / 100" 0; } # PERCENT
 
 iperf_gbps() { jq -r '.end.sum_received.bits_per_second / 1e9'; }
 
-host_tcp_run() {
-    timeout -k 5 $((SECONDS_EACH + 30)) taskset -c "$SWITCH_CPU" \
-        iperf3 -J -c 10.4.0.1 -t "$SECONDS_EACH" -O 1 | iperf_gbps
+busy_ticks() { awk -v cpu="cpu$1" '$1 == cpu {print $2 + $3 + $4 + $7 + $8 + $9}' /proc/stat; } # CPU
+
+# Gbit/s from the host, and the shares of the switch's and of the guest's processor that were busy.
+host_tcp_run() { # ADDRESS
+    local gbps switch guest
+    switch=$(busy_ticks $SWITCH_CPU) guest=$(busy_ticks $GUEST_CPU)
+    gbps=$(timeout -k 5 $((SECONDS_EACH + 30)) taskset -c "$SWITCH_CPU" \
+        iperf3 -J -c "$1" -t "$SECONDS_EACH" | iperf_gbps)
+    echo "$gbps $(calc "($(busy_ticks $SWITCH_CPU) - $switch) / 100.0 / $SECONDS_EACH")" \
+        "$(calc "($(busy_ticks $GUEST_CPU) - $guest) / 100.0 / $SECONDS_EACH")"
+}
+
+# A receiver without a guest: a namespace behind a veth pair.
+native_start() {
+    native_stop
+    ip netns add convoy-native && ip link add convoy-veth type veth peer name eth0 netns convoy-native || return 1
+    ip addr add 10.5.0.254/24 dev convoy-veth
+    ip link set convoy-veth up
+    ip -n convoy-native addr add 10.5.0.1/24 dev eth0
+    ip -n convoy-native link set eth0 up
+    ethtool -K convoy-veth tso off gso off >/dev/null
+    ip netns exec convoy-native taskset -c "$GUEST_CPU" timeout -k 5 900 iperf3 -s >/dev/null 2>&1 &
+    NATIVE_PID=$!
+    guest_await 10 ip netns exec convoy-native sh -c 'ss -ltn | grep -q :5201'
+}
+
+native_stop() {
+    [[ -z ${NATIVE_PID:-} ]] || kill "$NATIVE_PID" 2>/dev/null
+    NATIVE_PID=''
+    ip netns del convoy-native 2>/dev/null
+    ip link del convoy-veth 2>/dev/null
+}
+
+native_tcp_run() { # on|off: whether the receiver's kernel merges
+    ip netns exec convoy-native ethtool -K eth0 gro "$1" >/dev/null
+    host_tcp_run 10.5.0.1
 }
 
 # The host cuts its stream into 1500-byte packets, or sends super-packets.
@@ -139,28 +173,37 @@ ports: [{name: v1}, {name: up, type: tap, interface: convoy-up}]" || return 1
     guest_wait_ready v1
 }
 
+merge_line() { # LABEL FILE
+    say "$(printf '%-40s %6.2f Gbit/s, processors busy: %.2f %.2f' "$1" "$(median_of 1 "$2")" "$(median_of 2 "$2")" "$(median_of 3 "$2")")    runs: $(awk '{printf "%.2f ", $1}' "$GUEST_WORK/$2")"
+}
+median_of() { awk -v f="$1" '{print $f}' "$GUEST_WORK/$2" | median; } # FIELD FILE
+
 figure_merge() {
-    local i contestant mode merge cut off best limit
-    say "== TCP from the host, one stream, ${SECONDS_EACH} s, median of $RUNS, Gbit/s at the guest"
-    uplink_start || return 1
+    local i contestant mode merge cut off best limit native
+    say "== TCP from the host, one stream, ${SECONDS_EACH} s, median of $RUNS; sender and switch on the first processor, receiver on the second"
+    uplink_start && native_start || return 1
     guest_run v1 'iperf3 -s -D >/dev/null 2>&1' >/dev/null
     for ((i = 0; i < RUNS; i++)); do
         for contestant in off/off/on natural/off/on natural/on/on adaptive/on/on natural/off/off; do
             IFS=/ read -r mode merge cut <<<"$contestant"
             port_set v1 "hold=$mode" "merge=$merge" || return 1
             host_cuts "$cut"
-            host_tcp_run >>"$GUEST_WORK/merge.${contestant//\//-}"
+            host_tcp_run 10.4.0.1 >>"$GUEST_WORK/merge.${contestant//\//-}"
         done
+        native_tcp_run off >>"$GUEST_WORK/merge.native"
+        native_tcp_run on >>"$GUEST_WORK/merge.native-gro"
     done
-    off=$(median <"$GUEST_WORK/merge.off-off-on")
-    best=$(median <"$GUEST_WORK/merge.adaptive-on-on")
-    limit=$(median <"$GUEST_WORK/merge.natural-off-off")
-    say "1500-byte packets, off, not merged       $off    runs: $(runs_of merge.off-off-on)"
-    say "1500-byte packets, natural, not merged   $(median <"$GUEST_WORK/merge.natural-off-on")    runs: $(runs_of merge.natural-off-on)"
-    say "1500-byte packets, natural, merged       $(median <"$GUEST_WORK/merge.natural-on-on")    runs: $(runs_of merge.natural-on-on)"
-    say "1500-byte packets, adaptive, merged      $best    runs: $(runs_of merge.adaptive-on-on)"
-    say "64 KiB super-packets from the host       $limit    runs: $(runs_of merge.natural-off-off)"
-    say "adaptive merged / off: $(ratio "$best" "$off"); adaptive merged / the guest's limit: $(ratio "$best" "$limit")"
+    off=$(median_of 1 merge.off-off-on) best=$(median_of 1 merge.adaptive-on-on)
+    limit=$(median_of 1 merge.natural-off-off) native=$(median_of 1 merge.native)
+    merge_line "1500-byte packets, off, not merged" merge.off-off-on
+    merge_line "1500-byte packets, natural, not merged" merge.natural-off-on
+    merge_line "1500-byte packets, natural, merged" merge.natural-on-on
+    merge_line "1500-byte packets, adaptive, merged" merge.adaptive-on-on
+    merge_line "64 KiB super-packets from the host" merge.natural-off-off
+    merge_line "1500-byte packets, native, not merged" merge.native
+    merge_line "1500-byte packets, native, merged (GRO)" merge.native-gro
+    say "adaptive merged / off: $(ratio "$best" "$off"); / the guest's limit: $(ratio "$best" "$limit"); / native: $(ratio "$best" "$native")"
+    native_stop
     guest_kill v1
     daemon_stop
     repeat merge
@@ -376,8 +419,9 @@ figure_static() {
 # --- step -------------------------------------------------------------------------------------------------
 
 # From lines "ns rate K T ...": how long after the step K and T came within 25 % of where they end
-# (the medians of the last 300 ms) and stayed there for 100 ms, in ms. One packet more or less, and 1
-# us, is no difference.
+# (the medians of the last 300 ms) and stayed there for 30 ms, in ms: longer, and a sender that loses
+# its processor for a moment makes a step of its own. One packet more or less, and 1 us, is no
+# difference.
 settled_ms() { # STEP-NS
     awk -v step="$1" '
         {at[NR] = $1; k[NR] = $3; t[NR] = $4}
@@ -395,7 +439,7 @@ settled_ms() { # STEP-NS
                 if (at[i] <= step) continue
                 if (far(k[i], kg, 1) || far(t[i], tg, 1)) settled = 0
                 else if (!settled) settled = at[i]
-                if (settled && at[i] - settled >= 1e8) break
+                if (settled && at[i] - settled >= 3e7) break
             }
             if (!settled) settled = at[NR]
             printf "%.0f %d %.1f\n", (settled - step) / 1e6, kg, tg
@@ -420,7 +464,7 @@ figure_step() {
     local i step from to
     measure_capacity || return 1
     say "== a step in load, Poisson, adaptive (50 us, weight $WEIGHT): ms until K and T are within 25 % of where"
-    say "   they end for 100 ms, asked for every 2 ms, median of $RUNS"
+    say "   they end for 30 ms, asked for every 2 ms, median of $RUNS"
     traffic_start "hold: adaptive, delay-budget: 50us, delay-weight: $WEIGHT" || return 1
     for step in 5/50 50/5 1/90 90/1 25/50; do
         IFS=/ read -r from to <<<"$step"
@@ -464,7 +508,7 @@ figure_mixed() {
             port_set v1 "hold=$mode" "merge=$merge" || return 1
             mixed_run "$mode-alone" alone || return 1
             mixed_run "$mode" beside || return 1
-            host_tcp_run >>"$GUEST_WORK/mixed.$mode.bulk_alone"
+            host_tcp_run 10.4.0.1 | cut -d' ' -f1 >>"$GUEST_WORK/mixed.$mode.bulk_alone"
         done
     done
     for mode in off natural adaptive; do
@@ -479,7 +523,7 @@ figure_mixed() {
 
 ((EUID == 0)) || { say "this measures real guests and needs root"; exit 1; }
 guest_init || exit 1
-trap bench_cleanup EXIT
+trap 'native_stop; bench_cleanup' EXIT
 (($#)) || set -- merge small lone budget static step mixed
 for figure in "$@"; do
     if ! declare -F "figure_$figure" >/dev/null; then
