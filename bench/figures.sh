@@ -73,13 +73,13 @@ figure_tcp() {
     guest_uml_start c1 "$RUN_DIR/c1.sock" ip=10.1.0.1/24 cpus=0
     guest_uml_start c2 "$RUN_DIR/c2.sock" ip=10.1.0.2/24 cpus=1
     guest_wait_ready c1 c2 || return 1
-    guest_run c2 'iperf3 -s -D >/dev/null 2>&1; sockperf server --tcp >/dev/null 2>&1 &' >/dev/null
+    guests_serve c2 || return 1
     ip link add convoy-tb type bridge
     ip link set convoy-tb up
     guest_uml_start_tap t1 convoy-t1 bridge=convoy-tb ip=10.2.0.1/24 cpus=0
     guest_uml_start_tap t2 convoy-t2 bridge=convoy-tb ip=10.2.0.2/24 cpus=1
     guest_wait_ready t1 t2 || return 1
-    guest_run t2 'iperf3 -s -D >/dev/null 2>&1; sockperf server --tcp >/dev/null 2>&1 &' >/dev/null
+    guests_serve t2 || return 1
     for ((i = 0; i < RUNS; i++)); do
         native_run >>"$GUEST_WORK/tcp_native"
         guest_tcp_run c1 10.1.0.2 >>"$GUEST_WORK/tcp_convoy"
@@ -161,7 +161,7 @@ ports: [{name: c1}, {name: c2}]" || return 1
     guest_uml_start c1 "$RUN_DIR/c1.sock" ip=10.1.0.1/24 cpus=0
     guest_uml_start c2 "$RUN_DIR/c2.sock" ip=10.1.0.2/24 cpus=1
     guest_wait_ready c1 c2 || return 1
-    guest_run c2 'iperf3 -s -D >/dev/null 2>&1' >/dev/null
+    guests_serve c2 || return 1
     rm -f "$GUEST_WORK"/{mpps,calls}_*
     for ((i = 0; i < RUNS; i++)); do
         for mode in off natural; do

@@ -38,6 +38,24 @@ port_set() { convoy port set "$@" >/dev/null; }             # PORT KEY=VALUE...
 counters() { convoy --json port show "$1" | jq ".counters.$2 // 0"; } # PORT COUNTER
 daemon_cpu_ms() { awk '{print ($14 + $15) * 10}' "/proc/$DAEMON_PID/stat"; }
 
+# Prints the processor time of all threads of these processes, in nanoseconds.
+processes_cpu_ns() { # PID...
+    local pid
+    # A thread may end between the listing and the reading.
+    { for pid in "$@"; do cat "/proc/$pid"/task/*/schedstat 2>/dev/null || true; done; } |
+        awk '{sum += $1} END {printf "%.0f\n", sum}'
+}
+
+# Starts servers in guests: iperf3 at its port, 5201, and sockperf for TCP at its own, 11111.
+guests_serve() { # GUEST...
+    local name
+    for name in "$@"; do
+        guest_run "$name" 'iperf3 -s -D >/dev/null 2>&1; sockperf server --tcp >/dev/null 2>&1 &
+            until cat /proc/net/tcp* | grep -q :1451.*:0000.0A && cat /proc/net/tcp* | grep -q :2B67.*:0000.0A
+            do usleep 10000; done' >/dev/null || return 1
+    done
+}
+
 # --- 64-byte packets round between two virtio-user ports of testpmd ---------------------------------
 
 loop_packets() { # both ports' received packets

@@ -4,6 +4,9 @@
 #
 #   ovs_start CPU NAME...   a bridge with a dpdkvhostuser port per NAME; sockets $OVS_RUNDIR/NAME
 #   ovs_stop
+#
+# Set before, if wanted: OVS_LIFE_S, after which it ends in any case (default 900); OVS_PRELOAD, a
+# library to preload, for guests that cannot do all that it offers (tests/guest/ovsfeatures.c).
 
 ovs_fetch() {
     OVS_ROOT=$GUEST_CACHE/ovs
@@ -35,7 +38,7 @@ ovs_start() {
     [[ ! -e /sys/class/net/ovs-netdev ]] || OVS_HAD_NETDEV=1
     rm -f "$OVS_RUNDIR/conf.db"
     "$OVS_ROOT/usr/bin/ovsdb-tool" create "$OVS_RUNDIR/conf.db" "$OVS_PKGDATADIR/vswitch.ovsschema"
-    timeout -k 5 900 "$OVS_ROOT/usr/sbin/ovsdb-server" "$OVS_RUNDIR/conf.db" \
+    timeout -k 5 "${OVS_LIFE_S:-900}" "$OVS_ROOT/usr/sbin/ovsdb-server" "$OVS_RUNDIR/conf.db" \
         "--remote=punix:$OVS_RUNDIR/db.sock" >"$OVS_RUNDIR/ovsdb.log" 2>&1 &
     OVS_DB_PID=$!
     guest_await 10 test -S "$OVS_RUNDIR/db.sock" || return 1
@@ -43,7 +46,8 @@ ovs_start() {
     ovs_ctl set Open_vSwitch . other_config:dpdk-init=true \
         "other_config:dpdk-hugepage-dir=$GUEST_WORK/huge" other_config:dpdk-socket-mem=512 \
         other_config:dpdk-lcore-mask=0x1 "other_config:pmd-cpu-mask=$(printf '0x%x' $((1 << cpu)))"
-    timeout -k 5 900 "$OVS_ROOT/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk" \
+    timeout -k 5 "${OVS_LIFE_S:-900}" env LD_PRELOAD="${OVS_PRELOAD:-}" \
+        "$OVS_ROOT/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk" \
         "unix:$OVS_RUNDIR/db.sock" >"$OVS_RUNDIR/vswitchd.log" 2>&1 &
     OVS_PID=$!
     ovs_ctl add-br convoy-ovs -- set bridge convoy-ovs datapath_type=netdev
