@@ -20,7 +20,8 @@ void bench_close(struct bench *bench);
  * what is under way is awaited until nothing has come for 100 ms. May be called again. *ret_result
  * is as large as it looks: keep it off small stacks. -ETIMEDOUT: a guest's ring has stood still for
  * options.timeout_ms while it had something to send; the sentence names the guest, its socket and
- * its ring's indices. -EINTR: bench_interrupt.
+ * its ring's indices. -EINTR: bench_interrupt; *ret_result is then what was measured until then
+ * (seconds 0: nothing), so that it can still be reported.
  */
 int bench_run(struct bench *bench, const char *arrivals, struct bench_result *ret_result,
               struct error *error) CV_MUST_CHECK;

@@ -1,13 +1,17 @@
-/* What a process costs, from /proc. */
+/* What a process costs, as the kernel counts it. */
 #ifndef CONVOY_BENCH_PROCESS_COST_H
 #define CONVOY_BENCH_PROCESS_COST_H
 
 #include "base/error.h"
 
 struct process_cost {
-    uint64_t cpu_ns;         /* of all its threads since it began: schedstat, to the nanosecond */
-    uint64_t rss_bytes;      /* resident memory of its own (anonymous, and of files) */
-    uint64_t rss_peak_bytes; /* VmHWM */
+    /* Processor time of all its threads since it began, those that have ended included; of a thread
+     * that runs at this moment as the scheduler last counted it, which is at most a tick ago. */
+    uint64_t cpu_ns;
+    /* Resident memory of its own: anonymous, of files, and huge pages. Not memory that it shares
+     * with guests through memfd or tmpfs. */
+    uint64_t rss_bytes;
+    uint64_t rss_peak_bytes; /* VmHWM: the most ever, in small pages, shared memory included */
 };
 
 /* -ESRCH, -EACCES with a sentence. */
