@@ -26,4 +26,6 @@ trap cleanup EXIT
 dpdk_hugepages_setup 1024 || exit 1
 ovs_start "$cpu" "$@" >&2 || exit 1
 echo "ready $OVS_PID $OVS_RUNDIR"
-cat >/dev/null
+# Waited for, because a trap would not run before a program in the foreground ends.
+cat <&0 >/dev/null &
+wait $!

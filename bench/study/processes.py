@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from typing import Callable, Sequence
 
@@ -24,25 +25,31 @@ def adopt_orphans() -> None:
     _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _die_with_parent() -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def _die_with_parent(last_signal: int) -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, last_signal, 0, 0, 0)
 
 
 def start(command: Sequence[str | Path], log: Path, *, cpus: Sequence[int] = (), stdout: int | None = None,
           stdin: int = subprocess.DEVNULL, env: dict[str, str] | None = None) -> subprocess.Popen:
-    """Starts a program on these processors (none: any), its output in `log`, or standard output piped."""
+    """Starts a program on these processors (none: any), its output in `log`, or standard output piped.
+
+    One that has its standard input piped is taken for a helper that tidies up after itself when asked to.
+    """
+    last_signal = signal.SIGTERM if stdin == subprocess.PIPE else signal.SIGKILL
     pin = ["taskset", "-c", ",".join(map(str, cpus))] if cpus else []
     with log.open("ab") as file:
         process = subprocess.Popen([*pin, *map(str, command)], stdin=stdin, stderr=file, env=env,
                                    stdout=file if stdout is None else stdout, text=True,
-                                   start_new_session=True, preexec_fn=_die_with_parent)
+                                   start_new_session=True, preexec_fn=partial(_die_with_parent, last_signal))
     _started.append(process)
     return process
 
 
-def stop(process: subprocess.Popen, patience_s: float = 5) -> None:
-    """Asks a program to end, then kills its whole session."""
+def stop(process: subprocess.Popen, patience_s: float = 15) -> None:
+    """Asks a program to end, by the end of its input and a signal, then kills its whole session."""
     if process.poll() is None:
+        if process.stdin:
+            process.stdin.close()
         process.terminate()
         try:
             process.wait(patience_s)

@@ -70,12 +70,6 @@ def running(study: Study, contestant: str, guests: int, **settings: object) -> I
             raise StudyError(f"{contestant} ended while it was measured, with status {process.returncode}: "
                              f"{processes.last_words(folder / 'log')}")
     finally:
-        if process.stdin:
-            process.stdin.close()  # which is how the helper of Open vSwitch knows that it is over
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                pass
         processes.stop(process)
 
 
@@ -146,7 +140,7 @@ def _start_ovs(study: Study, contestant: str, folder: Path, guests: int,
     assert process.stdout
     words = process.stdout.readline().split(maxsplit=2)
     if len(words) != 3 or words[0] != "ready":
-        processes.stop(process, 20)
+        processes.stop(process)
         raise StudyError(f"Open vSwitch does not start: {processes.last_words(folder / 'log')}")
     run_dir = Path(words[2].strip())
     return process, Switch(contestant, int(words[1]), [str(run_dir / name) for name in names], run_dir)

@@ -1,0 +1,126 @@
+"""Experiments with synthetic guests at flat-out and fixed loads: 2, 3, 4 and 6; the others are in loads.py.
+
+Sizes are bytes of a frame without its frame check sequence. Everybody moves one core's worth of
+packets: one processor is the switch's, another the generator's.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Callable
+
+from . import loads
+from .fit import fit_costs
+from .measuring import Point, measure, median_of, take
+from .points import parameters_text
+from .study import MODES, SYNTHETIC_PEERS, Study, StudyError
+from .switches import Switch
+
+SUPER_BYTES = 65549  # the largest super-packet: 65535 bytes of IP, and an Ethernet header
+FULL_FRAME_BYTES = 1514  # what a switch for 1500 bytes of IP takes: 1518 with the check sequence
+LONG_T = "10ms"  # of fixed K,T: K always comes first
+
+
+def experiments() -> dict[str, Callable[[Study], None]]:
+    """Experiments of this package that need synthetic guests only, by number."""
+    return {"2": throughput_by_convoy, "3": throughput_by_size, "4": throughput_by_guests,
+            "6": cost_by_load, **loads.experiments()}
+
+
+# --- 2: throughput against convoy size, and what the model makes of it ----------------------------------
+
+def throughput_by_convoy(study: Study) -> None:
+    """K packets in a convoy, at flat-out load: T is so long that K always comes first."""
+    sizes = (64, 1500) if study.quick else (64, 256, 1500)
+    convoys = (1, 4, 16, 64, 256) if study.quick else (1, 2, 4, 8, 16, 32, 64, 128, 256)
+    receives = ("call",) if study.quick else ("call", "poll")
+    points = [Point({"size": size, "k": k, "receive": receive},
+                    {"size": size, "receive": receive, "arrivals": "max"}, {"hold": f"fixed:{k},{LONG_T}"})
+              for receive in receives for size in sizes for k in convoys]
+    for run in range(study.runs):
+        take(study, 2, "convoy fixed", run, 2, points)
+    if study.is_out(2, "convoy fixed"):
+        return
+    for receive in receives:
+        for size in sizes:
+            _add_model(study, receive, size,
+                       [point for point in points
+                        if (point.parameters["size"], point.parameters["receive"]) == (size, receive)])
+
+
+def _add_model(study: Study, receive: str, size: int, points: list[Point]) -> None:
+    """The line through the medians, as the contestant "model"; it is made once all is measured."""
+    name = parameters_text(size=size, receive=receive)
+    if study.points.has(2, "model", name, 0):
+        return
+    costs = fit_costs([(float(str(point.parameters["k"])), pps) for point in points
+                       if (pps := median_of(study, 2, "convoy fixed", point, "received_pps"))])
+    if costs is None:
+        study.say(f"experiment 2: no costs can be found for {size} bytes: nothing was received")
+        return
+    for point in points:
+        study.points.add(2, "model", point.text(), 0,
+                         {"received_pps": costs.pps(float(str(point.parameters["k"])))})
+    study.points.add(2, "model", name, 0,
+                     {"c0_ns": costs.c0_ns, "c1_ns": costs.c1_ns, "error_max": costs.error_max})
+
+
+# --- 3: throughput against frame size -------------------------------------------------------------------
+
+def throughput_by_size(study: Study) -> None:
+    """Frames from the smallest to super-packets of TCP, one flow and many, as fast as they go."""
+    sizes = (64, 1500) if study.quick else (64, 128, 256, 512, 1024, 1280, FULL_FRAME_BYTES)
+    flows = (1,) if study.quick else (1, 64)
+    points = [Point({"size": size, "flows": count},
+                    {"size": size, "flows": count, "receive": "poll", "arrivals": "max"})
+              for count in flows for size in sizes]
+    # On a switch of its own, since testpmd negotiates segmentation offloads only when told to.
+    supers = [Point({"size": SUPER_BYTES, "flows": count},
+                    {"size": SUPER_BYTES, "flows": count, "kind": "tcp4", "offloads": True, "receive": "poll",
+                     "arrivals": "max"}, part="64 KiB")
+              for count in flows]
+    for run in range(study.runs):
+        for contestant in study.take_part(3):
+            take(study, 3, contestant, run, 2, points)
+            take(study, 3, contestant, run, 2, supers, tso=True)
+
+
+# --- 4: the number of guests ----------------------------------------------------------------------------
+
+def throughput_by_guests(study: Study) -> None:
+    """Guests in pairs send to each other; with 1, it sends to a second one that only takes."""
+    counts = (2, 16) if study.quick else (1, 2, 4, 8, 16, 64)
+    kinds = ("convoy off", "convoy natural") if study.quick else MODES + SYNTHETIC_PEERS
+    for run in range(study.runs):
+        for contestant in study.take_part(4, kinds):
+            for count in counts:
+                pattern = "pairs" if count == 1 else "both"
+                point = Point({"guests": count, "size": 64},
+                              {"size": 64, "receive": "poll", "arrivals": "max", "pattern": pattern},
+                              part=f"{count} guests")
+                take(study, 4, contestant, run, max(count, 2), [point])
+
+
+# --- 6: processor time and memory at fixed loads --------------------------------------------------------
+
+def cost_by_load(study: Study) -> None:
+    """Loads in percent of what this contestant carried in this run, flat out just before."""
+    sizes = (64,) if study.quick else (64, 1500)
+    percents = (50,) if study.quick else (10, 50, 90)
+    kinds = ("convoy natural", "convoy adaptive", "ovs-dpdk", "testpmd")
+    points = [Point({"size": size, "load": load}, {"size": size, "receive": "call", "arrivals": "max"})
+              for size in sizes for load in ("max", *percents)]
+    for run in range(study.runs):
+        for contestant in study.take_part(6, kinds) if study.quick else study.take_part(6):
+            take(study, 6, contestant, run, 2, points, partial(_measure_share, run))
+
+
+def _measure_share(run: int, study: Study, switch: Switch, point: Point) -> dict[str, float | None]:
+    """Measures a load; one in percent is of the flat-out point, which comes first in the list."""
+    if point.parameters["load"] == "max":
+        return measure(study, switch, point)
+    most = parameters_text(size=point.parameters["size"], load="max")
+    capacity = study.points.get(6, switch.contestant, most, run)["received_pps"]
+    if capacity <= 0:
+        raise StudyError("it carried nothing")
+    rate = capacity * float(str(point.parameters["load"])) / 100
+    return measure(study, switch, replace(point, words={**point.words, "arrivals": f"poisson:{rate:.0f}"}))
