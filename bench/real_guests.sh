@@ -10,7 +10,7 @@
 #   rr       contestant= seconds=3                      64-byte ping-pong between two guests, over TCP
 #   classic  contestant= place=native|driver|guest direction=transmit|receive frames=super|1500
 #            seconds=3                                  TCP between such a place and the far host
-#   line     contestant= rate=1gbit guests=1 direction=transmit|receive seconds=3
+#   line     contestant= line=1gbit guests=1 direction=transmit|receive seconds=3
 #            TCP between guests and the far host behind a line of that rate (TBF)
 #   mixed    contestant= beside=none|other|same|flood|stopped seconds=3
 #            ping-pong between guest 1 and the far host, beside a bulk transfer of guest 2, beside one
@@ -49,6 +49,8 @@ source bench/ovs.sh
 source bench/lib.sh
 
 RR_PORT=11111 FLOOD_PORT=11112
+# What sockperf 3.7 takes for its preparations before it sends; and a 0.4 s of its own time warms up.
+SOCKPERF_LEAD_S=2.2
 declare -A NET=([convoy]=10.6.0 [tap]=10.7.0 [testpmd]=10.8.0 [ovs]=10.9.0)
 
 WHY='' # a measurement did not succeed
@@ -277,13 +279,14 @@ take() { # NAME KIND DEVICE [SHAPED-NAMESPACE SHAPED-DEVICE]
 }
 
 # Runs a command, whose output goes to $GUEST_WORK/said, and takes the counters twice meanwhile: when 3
-# tenths of its time are over, and when 9 are. Costs are rates between the two.
-observe() { # SECONDS "TAKE'S ARGUMENTS" COMMAND...
-    local seconds=$1 what=$2 running
-    shift 2
+# tenths of its time are over, and when 9 are. Costs are rates between the two. LEAD: seconds that the
+# command takes before it sends anything.
+observe() { # SECONDS LEAD "TAKE'S ARGUMENTS" COMMAND...
+    local seconds=$1 lead=$2 what=$3 running
+    shift 3
     "$@" >"$GUEST_WORK/said" &
     running=$!
-    sleep "$(calc "$seconds * 0.3")"
+    sleep "$(calc "$lead + $seconds * 0.3")"
     # shellcheck disable=SC2086
     take before $what
     sleep "$(calc "$seconds * 0.6")"
@@ -323,7 +326,7 @@ pair_of() { # CONTESTANT
 word_tcp() {
     local kind side address bps
     pair_of "$contestant" || return
-    observe "$seconds" "$kind" transfer "$side" "$address" 5201 "$seconds" -P "$streams"
+    observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" -P "$streams"
     bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing: $(head -c 200 "$GUEST_WORK/said")" || return
     echo "received_bps=$bps"
     cost_keys
@@ -332,7 +335,7 @@ word_tcp() {
 word_rr() {
     local kind side address
     pair_of "$contestant" || return
-    observe "$seconds" "$kind" ping_pong "$side" "$address" "$seconds"
+    observe "$seconds" "$SOCKPERF_LEAD_S" "$kind" ping_pong "$side" "$address" "$seconds"
     ping_pong_keys "$GUEST_WORK/said" || give_up "sockperf measured nothing: $(tail -n 3 "$GUEST_WORK/said")" || return
     cost_keys
 }
@@ -365,7 +368,7 @@ word_classic() {
     local kind side address device bps reverse=''
     place_of "$contestant" "$place" 1 && frames_set "$frames" "$side" "$device" || return
     [[ $direction == receive ]] && reverse=-R
-    observe "$seconds" "$kind" transfer "$side" "$address" 5201 "$seconds" $reverse
+    observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" $reverse
     frames_set super "$side" "$device"
     bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing: $(head -c 200 "$GUEST_WORK/said")" || return
     echo "received_bps=$bps"
@@ -402,9 +405,9 @@ word_line() {
     # A burst holds super-packets whole, and is 2 ms of the slower line.
     # shellcheck disable=SC2086
     set -- $shaped
-    tc -n "$1" qdisc replace dev "$2" root tbf rate "$rate" burst 256kb latency 5ms ||
+    tc -n "$1" qdisc replace dev "$2" root tbf rate "$line" burst 256kb latency 5ms ||
         give_up "this kernel has no TBF to make a line with" || return
-    observe "$seconds" "$kind $device $shaped" transfers "$kind" "$side" "$address" "$guests" "$seconds" $reverse
+    observe "$seconds" 0 "$kind $device $shaped" transfers "$kind" "$side" "$address" "$guests" "$seconds" $reverse
     tc -n "$1" qdisc del dev "$2" root
     line_keys && cost_keys
 }
@@ -413,14 +416,14 @@ line_keys() {
     local counter=rx line_bps
     [[ $direction == receive ]] && counter=tx
     sum_keys "$GUEST_WORK/said" || give_up "iperf3 measured nothing at one of the guests" || return
-    line_bps=$(numfmt --from=si "$(sed 's/kbit/K/; s/mbit/M/; s/gbit/G/' <<<"$rate")")
+    line_bps=$(numfmt --from=si "$(sed 's/kbit/K/; s/mbit/M/; s/gbit/G/' <<<"$line")")
     echo "received_bps=$(($(grown_per_second "$counter") * 8))"
     echo "line_share=$(calc "$(grown_per_second shaped) * 8 / $line_bps" 4)"
 }
 
-# What a measurement of mixed has going beside it, for two seconds longer; nothing for none.
+# What a measurement of mixed has going beside it, from before it until after it; nothing for none.
 beside_start() { # BESIDE KIND SIDE ADDRESS SECONDS
-    local other=${2}2 time=$(($5 + 2))
+    local other=${2}2 time=$(($5 + 4))
     [[ $2 != native ]] || other=near
     case $1 in
     none) ;;
@@ -453,8 +456,7 @@ beside_stop() { # BESIDE KIND
 word_mixed() {
     local kind side address device beside_pid='' status bps
     place_of "$contestant" guest 2 && beside_start "$beside" "$kind" "$side" "$address" "$seconds" || return
-    [[ -z $beside_pid ]] || sleep 1
-    observe "$seconds" "$kind" ping_pong "$side" "$address" "$seconds"
+    observe "$seconds" "$SOCKPERF_LEAD_S" "$kind" ping_pong "$side" "$address" "$seconds"
     status=$?
     beside_stop "$beside" "$kind"
     ((status == 0)) && ping_pong_keys "$GUEST_WORK/said" ||
@@ -470,10 +472,10 @@ word_mixed() {
 # The results of a word are printed only when all of it has succeeded.
 answer() { # WORD KEY=VALUE...
     local word=$1 pair contestant='' streams=1 seconds=3 place=guest direction=transmit frames=super
-    local rate=1gbit guests=1 beside=none
+    local line=1gbit guests=1 beside=none
     shift
     for pair in "$@"; do
-        [[ $pair =~ ^(contestant|streams|seconds|place|direction|frames|rate|guests|beside)=[a-z0-9+-]+$ ]] ||
+        [[ $pair =~ ^(contestant|streams|seconds|place|direction|frames|line|guests|beside)=[a-z0-9+-]+$ ]] ||
             { echo "failed there is no \"$pair\"" >&8 && return 1; }
         printf -v "${pair%%=*}" %s "${pair#*=}"
     done
@@ -489,9 +491,8 @@ answer() { # WORD KEY=VALUE...
 }
 
 answer_lines() {
-    local line words
-    while read -r line <&9; do
-        read -r -a words <<<"$line"
+    local words
+    while read -r -a words <&9; do
         ((${#words[@]})) && answer "${words[@]}"
     done
     return 0
