@@ -115,7 +115,9 @@ struct bench_result {
     struct bench_guest_result guests[BENCH_GUESTS_MAX];
     uint64_t features; /* virtio, as negotiated with the first guest */
     char features_text[256];
-    uint64_t step_ns; /* CLOCK_MONOTONIC when options.then began; 0 */
+    uint64_t step_ns;      /* CLOCK_MONOTONIC when options.then began; 0 */
+    uint64_t missed_calls; /* asked for by a guest that is called, and not there after 200 ms */
+    uint64_t out_of_order; /* buffers that the switch gave back before older ones */
 };
 
 #endif

@@ -1,0 +1,559 @@
+/*
+ * One measured run: threads that drive the guests' rings, the phases that they go through together,
+ * and what comes of it.
+ *
+ * Between warm-up and the measured part nothing is sent until what is under way has arrived, so
+ * that sent and received can be held against each other to the packet, whoever sends to whom; it
+ * takes some milliseconds, in which caches stay warm and addresses known.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "bench_state.h"
+#include "guest/vhost_user.h"
+#include "process_cost.h"
+
+#define MILLISECOND_NS UINT64_C(1000000)
+#define START_NS       MILLISECOND_NS         /* from the announcement of a phase to its begin */
+#define SLICE_NS       (20 * MILLISECOND_NS)  /* between looks at whether to go on */
+#define REST_QUIET_NS  (20 * MILLISECOND_NS)  /* what has not come by then will not, or hardly */
+#define DRAIN_QUIET_NS (100 * MILLISECOND_NS) /* likewise at the end */
+
+static int interrupted; /* atomic */
+
+void bench_interrupt(void)
+{
+    __atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
+}
+
+bool bench_is_interrupted(void)
+{
+    return __atomic_load_n(&interrupted, __ATOMIC_RELAXED) != 0;
+}
+
+/* --- what goes wrong --- */
+
+static void fail(struct bench *bench, int code, const struct error *error)
+{
+    pthread_mutex_lock(&bench->lock);
+    if (!bench->has_failed) {
+        bench->failure = code;
+        bench->failure_text = *error;
+        __atomic_store_n(&bench->has_failed, true, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&bench->lock);
+}
+
+static void fail_hung(struct bench *bench, const struct bench_sender *sender)
+{
+    struct error error;
+    char state[256];
+
+    lean_ring_describe(&sender->lean, state, sizeof(state));
+    error_set(&error, -ETIMEDOUT,
+              "guest %u (%s): the switch has taken nothing for %d ms from transmit ring %u, which "
+              "stands at: %s",
+              sender->guest, bench->options.sockets[sender->guest], bench->options.timeout_ms,
+              2 * sender->pair + 1, state);
+    fail(bench, -ETIMEDOUT, &error);
+}
+
+static void fail_faulty(struct bench *bench, unsigned guest, const struct lean_ring *lean)
+{
+    struct error error;
+
+    error_set(&error, -EPROTO, "guest %u (%s): the switch breaks the rules: %.300s", guest,
+              bench->options.sockets[guest], lean->first_fault.text);
+    fail(bench, -EPROTO, &error);
+}
+
+/* --- threads --- */
+
+static bool is_mine(const struct bench_thread *thread, unsigned guest)
+{
+    return thread->bench->thread_of[guest] == thread->index;
+}
+
+static struct front_ring *ring_of(struct bench *bench, unsigned guest, unsigned index)
+{
+    return &bench->guests[guest].fe.rings[index];
+}
+
+/* Kicks and calls of a guest's rings. Calls that wait are counted, but not those that a guest
+ * which is called has still to be woken by. */
+static void count_notifications(struct bench *bench, unsigned guest, uint64_t *ret_kicks,
+                                uint64_t *ret_calls)
+{
+    bool is_called = bench->options.receive == BENCH_CALL;
+
+    *ret_kicks = *ret_calls = 0;
+    for (unsigned i = 0; i < 2 * bench->options.pairs; i++) {
+        struct front_ring *ring = ring_of(bench, guest, i);
+
+        if (!is_called || !ring->options.to_guest)
+            front_ring_calls_take(ring);
+        *ret_kicks += ring->stats.kicks;
+        *ret_calls += ring->stats.calls;
+    }
+}
+
+/* The measured part begins: counts are 0; those of the rings are noted to be subtracted. */
+static void begin_measuring(struct bench_thread *thread)
+{
+    struct bench *bench = thread->bench;
+
+    for (unsigned i = 0; i < bench->receiver_count; i++) {
+        if (is_mine(thread, bench->receivers[i].guest))
+            bench_receiver_start(&bench->receivers[i], bench->from_ns);
+    }
+    for (unsigned guest = 0; guest < bench->options.guest_count; guest++) {
+        struct bench_guest *g = &bench->guests[guest];
+
+        if (!is_mine(thread, guest))
+            continue;
+        bench->noted[guest] = (struct bench_guest_result){.sent = 0};
+        bench->noted_sent_bytes[guest] = bench->noted_late[guest] = 0;
+        count_notifications(bench, guest, &bench->noted[guest].kicks, &bench->noted[guest].calls);
+        if (!g->has_checker)
+            continue;
+        memset(&g->checker.counts, 0, sizeof(g->checker.counts));
+        g->checker.first_wrong[0] = '\0';
+    }
+}
+
+static void enter_phase(struct bench_thread *thread, enum bench_phase phase)
+{
+    struct bench *bench = thread->bench;
+
+    if (phase == BENCH_PHASE_MEASURE)
+        begin_measuring(thread);
+    for (unsigned i = 0; i < bench->sender_count; i++) {
+        if (is_mine(thread, bench->senders[i].guest) && phase != BENCH_PHASE_REST)
+            bench_sender_start(&bench->senders[i], bench->from_ns,
+                               phase == BENCH_PHASE_MEASURE ? bench->step_ns : 0);
+    }
+}
+
+/* The measured part is over: what has been counted is noted. */
+static void end_measuring(struct bench_thread *thread, uint64_t now_ns)
+{
+    struct bench *bench = thread->bench;
+
+    for (unsigned i = 0; i < bench->sender_count; i++) {
+        const struct bench_sender *sender = &bench->senders[i];
+
+        if (!is_mine(thread, sender->guest))
+            continue;
+        bench->noted[sender->guest].sent += sender->packets;
+        bench->noted_sent_bytes[sender->guest] += sender->bytes;
+        bench->noted_late[sender->guest] += sender->late;
+    }
+    for (unsigned i = 0; i < bench->receiver_count; i++) {
+        const struct bench_receiver *receiver = &bench->receivers[i];
+
+        if (!is_mine(thread, receiver->guest))
+            continue;
+        bench->noted[receiver->guest].received += receiver->packets;
+        bench->noted[receiver->guest].received_bytes += receiver->bytes;
+    }
+    thread->measured_ns = now_ns - bench->from_ns;
+    for (unsigned guest = 0; guest < bench->options.guest_count; guest++) {
+        struct bench_guest_result *noted = &bench->noted[guest];
+        uint64_t kicks, calls;
+
+        if (!is_mine(thread, guest))
+            continue;
+        count_notifications(bench, guest, &kicks, &calls);
+        noted->kicks = kicks - noted->kicks;
+        noted->calls = calls - noted->calls;
+        noted->received_pps = (double)noted->received * 1e9 / (double)thread->measured_ns;
+    }
+    __atomic_store_n(&thread->is_measured, true, __ATOMIC_RELEASE);
+}
+
+/* Each of the thread's rings has its turn. */
+static void take_turns(struct bench_thread *thread, bool sends, uint64_t now_ns)
+{
+    struct bench *bench = thread->bench;
+    uint64_t timeout_ns = (uint64_t)bench->options.timeout_ms * MILLISECOND_NS;
+
+    for (unsigned i = 0; i < bench->sender_count; i++) {
+        struct bench_sender *sender = &bench->senders[i];
+
+        if (!is_mine(thread, sender->guest))
+            continue;
+        if (sends)
+            (void)bench_sender_turn(sender, bench->sender_count > 1 ? clock_now_ns() : now_ns,
+                                    timeout_ns);
+        else
+            bench_sender_rest(sender, now_ns, timeout_ns);
+        if (CV_UNLIKELY(sender->is_hung))
+            fail_hung(bench, sender);
+        if (CV_UNLIKELY(sender->lean.faults > 0))
+            fail_faulty(bench, sender->guest, &sender->lean);
+    }
+    for (unsigned i = 0; i < bench->receiver_count; i++) {
+        struct bench_receiver *receiver = &bench->receivers[i];
+
+        if (!is_mine(thread, receiver->guest))
+            continue;
+        (void)bench_receiver_turn(receiver);
+        if (CV_UNLIKELY(receiver->lean.faults > 0))
+            fail_faulty(bench, receiver->guest, &receiver->lean);
+    }
+}
+
+static void *run_thread(void *context)
+{
+    struct bench_thread *thread = context;
+    struct bench *bench = thread->bench;
+    enum bench_phase phase = BENCH_PHASE_REST;
+    bool is_measuring = false;
+
+    for (;;) {
+        unsigned number = __atomic_load_n(&bench->phase_number, __ATOMIC_ACQUIRE);
+        uint64_t now_ns = clock_now_ns();
+
+        if (number != thread->phase) {
+            phase = bench->phase;
+            if (phase == BENCH_PHASE_END)
+                return NULL;
+            enter_phase(thread, phase);
+            is_measuring = phase == BENCH_PHASE_MEASURE;
+            __atomic_store_n(&thread->phase, number, __ATOMIC_RELEASE);
+        }
+        if (is_measuring && now_ns >= bench->to_ns) {
+            end_measuring(thread, now_ns);
+            is_measuring = false;
+            phase = BENCH_PHASE_REST;
+        }
+        take_turns(thread, phase != BENCH_PHASE_REST && now_ns >= bench->from_ns, now_ns);
+    }
+}
+
+static int start_thread(struct bench *bench, unsigned index, struct error *error)
+{
+    struct bench_thread *thread = &bench->threads[index];
+    pthread_attr_t attr;
+    cpu_set_t cpus;
+    int rc;
+
+    *thread = (struct bench_thread){.bench = bench, .index = index, .phase = bench->phase_number};
+    pthread_attr_init(&attr);
+    if (bench->options.cpu_count > 0) {
+        CPU_ZERO(&cpus);
+        CPU_SET(bench->options.cpus[index], &cpus);
+        pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
+    }
+    rc = pthread_create(&thread->thread, &attr, run_thread, thread);
+    pthread_attr_destroy(&attr);
+    if (rc == 0) {
+        thread->is_started = true;
+        return 0;
+    }
+    if (bench->options.cpu_count > 0)
+        return error_set(error, -rc, "no thread on processor %u: %s", bench->options.cpus[index],
+                         strerror(rc));
+    return error_set(error, -rc, "no thread: %s", strerror(rc));
+}
+
+static void set_phase(struct bench *bench, enum bench_phase phase, uint64_t from_ns, uint64_t to_ns)
+{
+    bench->phase = phase;
+    bench->from_ns = from_ns;
+    bench->to_ns = to_ns;
+    __atomic_store_n(&bench->phase_number, bench->phase_number + 1, __ATOMIC_RELEASE);
+}
+
+static void stop_threads(struct bench *bench)
+{
+    set_phase(bench, BENCH_PHASE_END, 0, 0);
+    for (unsigned i = 0; i < bench->thread_count; i++) {
+        if (bench->threads[i].is_started)
+            pthread_join(bench->threads[i].thread, NULL);
+        bench->threads[i].is_started = false;
+    }
+}
+
+/* --- waiting for them --- */
+
+/* Not before `until_ns`, unless something goes wrong. */
+static int await_time(struct bench *bench, uint64_t until_ns, struct error *error)
+{
+    for (;;) {
+        uint64_t now_ns = clock_now_ns();
+        struct timespec slice = {0};
+
+        if (__atomic_load_n(&bench->has_failed, __ATOMIC_ACQUIRE)) {
+            *error = bench->failure_text;
+            return bench->failure;
+        }
+        if (bench_is_interrupted())
+            return error_set(error, -EINTR, "interrupted");
+        if (now_ns >= until_ns)
+            return 0;
+        slice.tv_nsec = (long)CV_MIN(until_ns - now_ns, SLICE_NS);
+        nanosleep(&slice, NULL);
+    }
+}
+
+static bool all_rest(const struct bench *bench, bool are_measured)
+{
+    for (unsigned i = 0; i < bench->thread_count; i++) {
+        const struct bench_thread *thread = &bench->threads[i];
+
+        if (__atomic_load_n(&thread->phase, __ATOMIC_ACQUIRE) != bench->phase_number)
+            return false;
+        if (are_measured && !__atomic_load_n(&thread->is_measured, __ATOMIC_ACQUIRE))
+            return false;
+    }
+    return true;
+}
+
+struct totals {
+    uint64_t sent, received, outstanding;
+};
+
+static struct totals total_up(const struct bench *bench)
+{
+    struct totals totals = {0};
+
+    for (unsigned i = 0; i < bench->sender_count; i++) {
+        totals.sent += bench_count_get(&bench->senders[i].packets);
+        totals.outstanding += bench_count_get(&bench->senders[i].outstanding);
+    }
+    for (unsigned i = 0; i < bench->receiver_count; i++)
+        totals.received += bench_count_get(&bench->receivers[i].packets);
+    return totals;
+}
+
+/* Until all that was sent has arrived, or nothing has come for `quiet_ns`. */
+static int await_rest(struct bench *bench, bool are_measured, uint64_t quiet_ns,
+                      struct error *error)
+{
+    uint64_t moved_ns = clock_now_ns();
+    struct totals last = total_up(bench);
+    int rc = 0;
+
+    while (rc == 0) {
+        uint64_t now_ns = clock_now_ns();
+        bool at_rest = all_rest(bench, are_measured);
+        struct totals totals = total_up(bench);
+
+        if (!at_rest || totals.received != last.received || totals.sent != last.sent ||
+            totals.outstanding > 0) /* it moves, or a thread will find that it does not */
+            moved_ns = now_ns;
+        if (at_rest && totals.outstanding == 0 &&
+            (totals.received == totals.sent || now_ns - moved_ns > quiet_ns))
+            return 0;
+        last = totals;
+        rc = await_time(bench, now_ns + MILLISECOND_NS, error);
+    }
+    return rc;
+}
+
+/* --- the run --- */
+
+static int plan_arrivals(struct bench *bench, const char *arrivals, struct error *error)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < bench->sender_count; i++)
+        rc = bench_sender_set_arrivals(&bench->senders[i], arrivals, bench->options.then, i,
+                                       bench->sender_count,
+                                       bench->run_count * UINT64_C(1000003) + i + 1, error);
+    return rc;
+}
+
+static int warm_up(struct bench *bench, struct error *error)
+{
+    uint64_t from_ns = clock_now_ns() + START_NS;
+    int rc = 0;
+
+    bench_count_set(&bench->started_ns, from_ns);
+    if (bench->options.warm_up_ns > 0) {
+        set_phase(bench, BENCH_PHASE_WARM_UP, from_ns, UINT64_MAX);
+        rc = await_time(bench, from_ns + bench->options.warm_up_ns, error);
+    }
+    if (rc < 0)
+        return rc;
+    set_phase(bench, BENCH_PHASE_REST, 0, 0);
+    return await_rest(bench, false, REST_QUIET_NS, error);
+}
+
+static int read_cost(const struct bench *bench, struct process_cost *ret_cost, struct error *error)
+{
+    *ret_cost = (struct process_cost){.cpu_ns = 0};
+    return bench->options.switch_pid > 0
+               ? process_cost_read(bench->options.switch_pid, ret_cost, error)
+               : 0;
+}
+
+static int measure(struct bench *bench, struct bench_result *result, struct error *error)
+{
+    uint64_t from_ns = clock_now_ns() + START_NS, to_ns = from_ns + bench->options.duration_ns;
+    struct process_cost before, after;
+    int rc;
+
+    bench->step_ns = bench->senders[0].has_then ? from_ns + bench->options.duration_ns / 2 : 0;
+    result->step_ns = bench->step_ns;
+    set_phase(bench, BENCH_PHASE_MEASURE, from_ns, to_ns);
+    rc = await_time(bench, from_ns, error);
+    if (rc == 0)
+        rc = read_cost(bench, &before, error);
+    if (rc == 0)
+        rc = await_time(bench, to_ns, error);
+    if (rc == 0)
+        rc = read_cost(bench, &after, error);
+    if (rc < 0)
+        return rc;
+    result->switch_cpu_ns = after.cpu_ns - before.cpu_ns;
+    result->switch_rss_bytes = after.rss_bytes;
+    result->switch_rss_peak_bytes = after.rss_peak_bytes;
+    return await_rest(bench, true, DRAIN_QUIET_NS, error);
+}
+
+/* --- its result --- */
+
+/* R. Jain et al., "A quantitative measure of fairness", DEC-TR-301, 1984. */
+static double fairness(const struct bench *bench)
+{
+    double sum = 0, squares = 0, count = 0;
+
+    for (unsigned guest = 0; guest < bench->options.guest_count; guest++) {
+        double received = (double)bench->noted[guest].received;
+
+        if (!bench->guests[guest].receives)
+            continue;
+        count++;
+        sum += received;
+        squares += received * received;
+    }
+    return squares > 0 ? sum * sum / (count * squares) : 0;
+}
+
+static void add_verified(const struct bench *bench, struct bench_result *result)
+{
+    for (unsigned guest = 0; guest < bench->options.guest_count; guest++) {
+        const struct bench_guest *g = &bench->guests[guest];
+
+        if (!g->has_checker)
+            continue;
+        result->altered += g->checker.counts.altered;
+        result->reordered += g->checker.counts.reordered;
+        result->doubled += g->checker.counts.doubled;
+        if (result->first_wrong[0] == '\0' && g->checker.first_wrong[0] != '\0')
+            snprintf(result->first_wrong, sizeof(result->first_wrong), "guest %u: %s", guest,
+                     g->checker.first_wrong);
+    }
+}
+
+static void add_receivers(const struct bench *bench, struct bench_result *result)
+{
+    double jitter_ns = 0;
+    uint64_t flows = 0;
+
+    for (unsigned i = 0; i < bench->receiver_count; i++) {
+        histogram_add(&result->delay_ns, &bench->receivers[i].delay_ns);
+        bench_receiver_add_jitter(&bench->receivers[i], &jitter_ns, &flows);
+        result->missed_calls += bench->receivers[i].missed_calls;
+        result->out_of_order += bench->receivers[i].lean.out_of_order;
+    }
+    for (unsigned i = 0; i < bench->sender_count; i++)
+        result->out_of_order += bench->senders[i].lean.out_of_order;
+    result->jitter_ns = flows > 0 ? jitter_ns / (double)flows : 0;
+}
+
+static void sum_up(const struct bench *bench, struct bench_result *result)
+{
+    struct totals totals = total_up(bench);
+    double measured_ns = 0;
+
+    result->guest_count = bench->options.guest_count;
+    memcpy(result->guests, bench->noted, sizeof(bench->noted));
+    for (unsigned guest = 0; guest < bench->options.guest_count; guest++) {
+        result->sent += bench->noted[guest].sent;
+        result->received += bench->noted[guest].received;
+        result->received_bytes += bench->noted[guest].received_bytes;
+        result->kicks += bench->noted[guest].kicks;
+        result->calls += bench->noted[guest].calls;
+        result->sent_bytes += bench->noted_sent_bytes[guest];
+        result->late += bench->noted_late[guest];
+    }
+    for (unsigned i = 0; i < bench->thread_count; i++)
+        measured_ns += (double)bench->threads[i].measured_ns;
+    result->seconds = measured_ns / bench->thread_count / 1e9;
+    result->offered = bench_sender_offered(&bench->senders[0], bench->sender_count);
+    result->fairness = fairness(bench);
+    add_verified(bench, result);
+    add_receivers(bench, result);
+    totals.received -= CV_MIN(totals.received, result->doubled);
+    result->lost = totals.sent > totals.received ? totals.sent - totals.received : 0;
+    result->features = bench->guests[0].fe.features;
+    vhost_user_features_format(result->features, result->features_text,
+                               sizeof(result->features_text));
+}
+
+static int run_phases(struct bench *bench, const char *arrivals, struct bench_result *result,
+                      struct error *error)
+{
+    int rc = plan_arrivals(bench, arrivals, error);
+
+    if (rc == 0)
+        rc = bench_announce_again(bench, error);
+    set_phase(bench, BENCH_PHASE_REST, 0, 0);
+    bench->thread_count = CV_MAX(bench->options.cpu_count, 1u);
+    for (unsigned guest = 0; guest < bench->options.guest_count; guest++)
+        bench->thread_of[guest] = (uint8_t)(guest % bench->thread_count);
+    for (unsigned i = 0; rc == 0 && i < bench->thread_count; i++)
+        rc = start_thread(bench, i, error);
+    if (rc == 0)
+        rc = warm_up(bench, error);
+    if (rc == 0)
+        rc = measure(bench, result, error);
+    stop_threads(bench);
+    return rc;
+}
+
+int bench_run(struct bench *bench, const char *arrivals, struct bench_result *ret_result,
+              struct error *error)
+{
+    const struct bench_options *options = &bench->options;
+    cpu_set_t before, during;
+    int rc;
+
+    memset(ret_result, 0, sizeof(*ret_result));
+    bench->run_count++;
+    /* This thread sleeps, but where it wakes up it must not be in the switch's way. */
+    CPU_ZERO(&during);
+    for (unsigned i = 0; i < options->cpu_count; i++)
+        CPU_SET(options->cpus[i], &during);
+    pthread_getaffinity_np(pthread_self(), sizeof(before), &before);
+    if (options->cpu_count > 0)
+        pthread_setaffinity_np(pthread_self(), sizeof(during), &during);
+    rc = run_phases(bench, arrivals, ret_result, error);
+    pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
+    if (rc == 0)
+        sum_up(bench, ret_result);
+    else if (rc == -ETIMEDOUT || rc == -EPROTO)
+        bench->is_broken = true;
+    return rc;
+}
+
+void bench_read_progress(const struct bench *bench, struct bench_progress *ret_progress)
+{
+    struct totals totals = total_up(bench);
+    uint64_t now_ns = clock_now_ns(), started_ns = bench_count_get(&bench->started_ns);
+
+    *ret_progress = (struct bench_progress){
+        .sent = totals.sent,
+        .received = totals.received,
+        .elapsed_s = started_ns && now_ns > started_ns ? (double)(now_ns - started_ns) / 1e9 : 0,
+        .total_s = (double)(bench->options.warm_up_ns + bench->options.duration_ns) / 1e9,
+    };
+}
