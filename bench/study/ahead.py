@@ -1,0 +1,179 @@
+"""The summary: are we ahead of every peer? One row for each line of work that the study is to decide.
+
+A row compares our best mode with the best peer, where both were measured in this study; what was not
+measured is said, never filled in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .medians import Medians, Place, Spread
+from .units import number, quantity
+
+PEERS = ("ovs-dpdk", "testpmd", "bridge+tap")
+DEFAULT_MODE = "convoy adaptive"
+LINE_RATE_PPS = 14.88e6  # 64-byte frames on 10 Gbit/s
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
+
+
+@dataclass(frozen=True)
+class Figure:
+    contestant: str
+    value: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Row:
+    work: str
+    ours: Figure | None
+    default: Figure | None  # of the default mode, where that is not the best one
+    peer: Figure | None
+    ratio: str
+    target: str
+    verdict: str
+    why: str  # of the verdict, where the columns do not say it
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a row's figure stands in the points."""
+
+    title: str
+    target: str
+    experiment: int
+    metric: str
+    where: tuple[tuple[str, tuple[str, ...]], ...]  # a parameter, and values in order of preference
+    family: str
+    better: str
+    ratio: float  # of the best peer's that is at least (or, where lower is better, at most) reached
+    turn: Callable[[float], float] = lambda value: value
+
+
+WORKS = (
+    Work("64 B guest to guest, one core of switch", "at least 2 times ovs-dpdk, and over 14.88 Mpps",
+         3, "received_pps", (("size", ("64",)), ("flows", ("1",))), "pps", "higher", 2.0),
+    Work("1500 B guest to guest, one core of switch", "at least 1.8 times the best peer",
+         3, "received_bps", (("size", ("1500", "1514")), ("flows", ("1",))), "bps", "higher", 1.8),
+    Work("64 B packets per second of the switch's processor time, at 50 % load", "at least 3 times the best peer",
+         6, "cpu_ns_per_packet", (("size", ("64",)), ("load", ("50",))), "pps", "higher", 3.0,
+         lambda ns: 1e9 / ns if ns > 0 else float("inf")),
+    Work("TCP, two real Linux guests", "at least 1.3 times the best peer",
+         11, "received_bps", (("streams", ("1",)),), "bps", "higher", 1.3),
+    Work("Ping-pong between real guests, median", "not above the best peer",
+         11, "delay_p50_us", (("test", ("rr",)),), "us", "lower", 1.0),
+    Work("99th percentile of delay, each switch at 50 % of its own load (64 B)", "not above the best peer",
+         6, "delay_p99_us", (("size", ("64",)), ("load", ("50",))), "us", "lower", 1.0),
+    Work("99th percentile of delay, all at the same rate, 50 % of what convoy natural carries (64 B)",
+         "not above the best peer",
+         7, "delay_p99_us", (("load", ("50",)),), "us", "lower", 1.0),
+)  # fmt: skip
+SHARE_LEAST, FAIRNESS_LEAST = 0.9, 0.99
+
+
+def wanted_places(medians: Medians, work: Work) -> dict[Place, Spread]:
+    """Places of the row; of the values of a parameter the first that anybody was measured at."""
+    found = {
+        place: metrics[work.metric]
+        for place, metrics in medians.of_experiment(work.experiment).items()
+        if work.metric in metrics
+    }
+    for name, values in work.where:
+        for value in values:
+            kept = {place: spread for place, spread in found.items() if place.value(name) == value}
+            if kept:
+                break
+        found = kept
+    return found
+
+
+def figures_of(medians: Medians, work: Work) -> list[Figure]:
+    """One figure for each place, in the row's own unit; the setting is named where a mode has several."""
+    places = wanted_places(medians, work)
+    figures = []
+    for place, spread in places.items():
+        value = work.turn(spread.median)
+        setting = ", ".join(
+            text for name, text in (("t_us", "T = {} µs"), ("d_us", "D = {} µs"), ("rule", "{}"))
+            if place.value(name) for text in (text.format(place.value(name)),)
+        )  # fmt: skip
+        words = f"{quantity(value, work.family)}, {place.contestant}" + (f", {setting}" if setting else "")
+        figures.append(Figure(place.contestant, value, words))
+    return figures
+
+
+def best(figures: list[Figure], better: str) -> Figure | None:
+    if not figures:
+        return None
+    return (max if better == "higher" else min)(figures, key=lambda figure: figure.value)
+
+
+def judge(work: Work, ours: Figure | None, peer: Figure | None, figures: list[Figure]) -> tuple[str, str]:
+    """Whether the row holds, and why where that is not in its columns."""
+    if not ours or not peer:
+        return OPEN, "we were not measured" if not ours else "no peer was measured"
+    if work.better == "lower":
+        return (HOLDS if ours.value <= peer.value * work.ratio else FAILS), ""
+    if work.metric != "received_pps":
+        return (HOLDS if ours.value >= peer.value * work.ratio else FAILS), ""
+    return judge_first(work, ours, best([figure for figure in figures if figure.contestant == "ovs-dpdk"], "higher"))
+
+
+def judge_first(work: Work, ours: Figure, ovs: Figure | None) -> tuple[str, str]:
+    """The row that names Open vSwitch, and a rate."""
+    if not ovs:
+        return (OPEN, "ovs-dpdk was not measured") if ours.value > LINE_RATE_PPS else (FAILS, "below 14.88 Mpps")
+    over = "over" if ours.value > LINE_RATE_PPS else "not over"
+    holds = ours.value >= work.ratio * ovs.value and ours.value > LINE_RATE_PPS
+    return (HOLDS if holds else FAILS), f"{number(ours.value / ovs.value)} times ovs-dpdk, {over} 14.88 Mpps"
+
+
+def make_row(medians: Medians, work: Work) -> Row:
+    figures = figures_of(medians, work)
+    ours = best([figure for figure in figures if figure.contestant.startswith("convoy")], work.better)
+    default = best([figure for figure in figures if figure.contestant == DEFAULT_MODE], work.better)
+    peer = best([figure for figure in figures if figure.contestant in PEERS], work.better)
+    verdict, why = judge(work, ours, peer, figures)
+    ratio = f"{number(ours.value / peer.value)}" if ours and peer and peer.value else ""
+    is_default = ours is not None and ours.contestant == DEFAULT_MODE
+    return Row(work.title, ours, None if is_default else default, peer, ratio, work.target, verdict, why)
+
+
+def scale_figure(medians: Medians, contestant: str) -> tuple[Figure, float] | None:
+    """A contestant's total over 64 guests as a share of that over 2, and its fairness over 64."""
+    places = {
+        place.value("guests"): metrics
+        for place, metrics in medians.of_experiment(4).items()
+        if place.contestant == contestant
+    }
+    two, many = places.get("2", {}).get("received_pps"), places.get("64", {}).get("received_pps")
+    fairness = places.get("64", {}).get("fairness")
+    if not two or not many or not fairness or not two.median:
+        return None
+    share = many.median / two.median
+    text = f"{number(100 * share)} %, Jain {fairness.median:.4g}, {contestant}"
+    return Figure(contestant, share, text), fairness.median
+
+
+def make_scale_row(medians: Medians) -> Row:
+    """The row about 64 guests; it is held against fixed marks, and peers are shown beside it."""
+    found = [scale_figure(medians, name) for name in sorted(medians.contestants())]
+    figures = [pair for pair in found if pair]
+    ours = max((pair for pair in figures if pair[0].contestant.startswith("convoy")), default=None,
+               key=lambda pair: (pair[1] >= FAIRNESS_LEAST, pair[0].value))
+    default = next((figure for figure, _ in figures if figure.contestant == DEFAULT_MODE), None)
+    peer = best([figure for figure, _ in figures if figure.contestant in PEERS], "higher")
+    verdict, why = OPEN, "not with both 2 and 64 guests"
+    if ours:
+        verdict, why = (HOLDS if ours[0].value >= SHARE_LEAST and ours[1] >= FAIRNESS_LEAST else FAILS), ""
+    best_one = ours[0] if ours else None
+    ratio = number(best_one.value / peer.value) if best_one and peer and peer.value else ""
+    is_default = best_one is not None and best_one.contestant == DEFAULT_MODE
+    return Row("Total over 64 guests against that over 2 (64 B)", best_one, None if is_default else default, peer,
+               ratio, "at least 90 %, Jain at least 0.99", verdict, why)
+
+
+def rows(medians: Medians) -> list[Row]:
+    """The summary, in the order of the works; 64 guests before the delays at half load."""
+    made = [make_row(medians, work) for work in WORKS]
+    return made[:5] + [make_scale_row(medians)] + made[5:]
