@@ -114,7 +114,9 @@ struct port_queue {
     bool is_dirty;        /* something was given back since the last settle */
     bool wants_back;      /* atomic: its frames are not to wait for slow guests of other workers */
     uint64_t active_ns;   /* when it last had a frame */
-    uint64_t look_ns;     /* it was asked for a kick for several frames: look by then; 0: was not */
+    uint64_t poll_ns;     /* how long it is polled for its next frame, as its kicks have shown */
+    uint64_t bursts_at_kick; /* counted until its last kick */
+    uint64_t look_ns; /* it was asked for a kick for several frames: look by then; 0: was not */
     struct traffic arrivals;      /* frames taken */
     uint64_t updated_ns;          /* when kick_rule was last derived */
     struct hold_rule kick_rule;   /* how its kicks, and calls that give buffers back, are grouped */

@@ -1,9 +1,11 @@
 /*
- * When a worker rests. A queue that has had no frames for poll_ns is armed: its guest is asked to
+ * When a worker rests. A queue that has had no frames for a while is armed: its guest is asked to
  * kick, or for one kick for several frames when its traffic tells that they come soon; then it is
- * looked at once more in time. When no queue is left to poll, the thread sleeps in epoll until a
- * kick, a request of another thread, or the moment at which a convoy is due. With no convoy waiting
- * there is no timer, so an idle switch uses no processor time at all.
+ * looked at once more in time. The while is at most the worker's poll_ns, and shorter for a queue
+ * whose kicks have shown that it is silent for longer as a rule: polling it would find nothing, and
+ * would take a processor that a guest may need. When no queue is left to poll, the thread sleeps in
+ * epoll until a kick, a request of another thread, or the moment at which a convoy is due. With no
+ * convoy waiting there is no timer, so an idle switch uses no processor time at all.
  *
  * Descriptors are watched for edges: every kick is an event of its own, and nobody has to read
  * the eventfd to clear it.
@@ -22,7 +24,10 @@
 /* How long a busy worker goes on before it looks whether armed queues have been kicked. */
 #define GLANCE_NS UINT64_C(10000)
 
-enum { EVENTS_PER_WAIT_MAX = 64 };
+enum {
+    EVENTS_PER_WAIT_MAX = 64,
+    POLL_SHARE_MIN = 8, /* a queue is polled for this part of poll_ns, or not at all */
+};
 
 /* What is learnt of the thread's own wake-ups: means over about so many of them. A wake-up that
  * comes later than this was not late, the thread was kept from running. */
@@ -109,6 +114,20 @@ static void end_grouping(struct worker *worker, struct port_queue *queue)
     queue->active_ns = worker->now_ns;
 }
 
+/* A kick tells how long the queue was silent: polling would have found its frame, or polling has
+ * found nothing since the kick before. */
+static void learn_silence(const struct worker *worker, struct port_queue *queue)
+{
+    uint64_t late_ns = (uint64_t)(worker->wake_s * 1e9);
+    uint64_t bursts = queue->counters->from_bursts;
+
+    if (worker->now_ns - queue->active_ns <= worker->poll_ns + late_ns)
+        queue->poll_ns = worker->poll_ns;
+    else if (bursts - queue->bursts_at_kick < 2)
+        queue->poll_ns = queue->poll_ns > worker->poll_ns / POLL_SHARE_MIN ? queue->poll_ns / 2 : 0;
+    queue->bursts_at_kick = bursts;
+}
+
 static void woken(struct worker *worker, const struct epoll_event *event)
 {
     struct port_queue *queue = (struct port_queue *)(uintptr_t)(event->data.u64 & ~UINT64_C(1));
@@ -124,6 +143,8 @@ static void woken(struct worker *worker, const struct epoll_event *event)
         return;
     if (queue->look_ns)
         end_grouping(worker, queue);
+    else if (!queue->is_polled)
+        learn_silence(worker, queue);
     worker_poll_queue(worker, queue);
 }
 
@@ -167,7 +188,7 @@ static bool arm_idle_queues(struct worker *worker)
     worker->look_due_ns = UINT64_MAX;
     for (unsigned i = 0; i < worker->polled_count; i++) {
         struct port_queue *queue = worker->polled[i];
-        bool is_idle = !queue->is_held_back && worker->now_ns - queue->active_ns >= worker->poll_ns;
+        bool is_idle = !queue->is_held_back && worker->now_ns - queue->active_ns >= queue->poll_ns;
 
         if (is_idle && worker->now_ns >= queue->look_ns && arm_queue(worker, queue) &&
             !queue->look_ns) {

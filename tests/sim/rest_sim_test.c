@@ -78,25 +78,52 @@ static void idle_worker_sleeps_without_a_timer(void **state)
     }
 }
 
+/* One frame in so many ns, `count` times; returns how often the guest had to kick. */
+static uint64_t kicks_of(struct sim *sim, unsigned count, uint64_t gap_ns)
+{
+    uint64_t before = sim_queue(sim, 0)->kicks, delivered = sim_queue(sim, 1)->delivered;
+
+    for (unsigned i = 0; i < count; i++) {
+        arrive(sim, 1);
+        run_for(sim, gap_ns);
+    }
+    assert_int_equal(sim_queue(sim, 1)->delivered, delivered + count);
+    return sim_queue(sim, 0)->kicks - before;
+}
+
+/* The first frame after a silence kicks, and so may the next; then the queue is polled as long as
+ * frames come soon, and no longer. */
 static void kick_wakes_and_polling_ends(void **state)
 {
     struct sim *sim = world_new(HOLD_NATURAL);
-    struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
+    struct fake_queue *from = sim_queue(sim, 0);
 
     (void)state;
-    arrive(sim, 1);
-    run_for(sim, ROUND_NS);
-    assert_int_equal(to->delivered, 1);
+    assert_in_range(kicks_of(sim, 10, POLL_NS / 2), 1, 2);
     assert_int_equal(from->asked_for, 0); /* it is polled */
-    assert_int_equal(from->kicks, 1);
-    arrive(sim, 1);
-    run_for(sim, ROUND_NS);
-    assert_int_equal(to->delivered, 2);
-    assert_int_equal(from->kicks, 1);
     run_for(sim, POLL_NS + ROUND_NS);
     assert_int_equal(from->asked_for, 1);
     assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
     assert_in_range(sim_loop_idle_turns(sim, 0), 1, 500);
+    sim_free(sim);
+}
+
+/* Where the next frame comes later than polling lasts, the worker soon sleeps at once. */
+static void slow_queue_is_not_polled(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+    uint64_t idle_turns;
+
+    (void)state;
+    (void)kicks_of(sim, 10, POLL_NS / 2);
+    assert_int_equal(sim_queue(sim, 0)->base.poll_ns, POLL_NS);
+    assert_int_equal(kicks_of(sim, 6, 20 * POLL_NS), 5); /* the first of them was polled for */
+    assert_int_equal(sim_queue(sim, 0)->base.poll_ns, 0);
+    idle_turns = sim_loop_idle_turns(sim, 0);
+    arrive(sim, 1);
+    run_for(sim, 20 * POLL_NS);
+    assert_in_range(sim_loop_idle_turns(sim, 0) - idle_turns, 0, 2);
+    assert_in_range(kicks_of(sim, 10, POLL_NS / 2), 1, 2);
     sim_free(sim);
 }
 
@@ -530,6 +557,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(idle_worker_sleeps_without_a_timer),
         cmocka_unit_test(kick_wakes_and_polling_ends),
+        cmocka_unit_test(slow_queue_is_not_polled),
         cmocka_unit_test(kicks_are_asked_for_in_groups),
         cmocka_unit_test(frames_of_a_group_are_taken_in_time),
         cmocka_unit_test(group_that_is_asked_for_is_not_forgotten),
