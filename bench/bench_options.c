@@ -265,11 +265,13 @@ static int set_arrivals(const struct option_row *row, struct bench_options *opti
         return 0;
     }
     rc = arrivals_init(&arrivals, value, 0, &why);
-    if (rc < 0)
-        return error_set(error, rc, "--%s: %s%s", row->name,
-                         why.text +
-                             (strncmp(why.text, theirs, strlen(theirs)) == 0 ? strlen(theirs) : 0),
-                         member == &options->arrivals ? "; or max" : "");
+    if (rc < 0) {
+        const char *text = why.text;
+        bool is_word = member == &options->arrivals && strstr(text, "is none of ");
+
+        text += strncmp(text, theirs, strlen(theirs)) == 0 ? strlen(theirs) : 0;
+        return error_set(error, rc, "--%s: %s%s", row->name, text, is_word ? ", max" : "");
+    }
     arrivals_uninit(&arrivals);
     *member = value;
     return 0;
@@ -564,22 +566,34 @@ static int check_guests(const struct bench_options *options, struct error *error
     return 0;
 }
 
+/* The capture is read once here, so that a wrong one starts nothing. */
+static int check_capture(const struct bench_options *options, uint64_t given, struct error *error)
+{
+    static const uint8_t mac[1][6] = {{0}};
+    struct bench_frames frames;
+    struct error why;
+    int rc;
+
+    if (is_given(given, OPTION_KIND) || is_given(given, OPTION_FLOWS))
+        return error_set(error, -EINVAL,
+                         "--%s does not go with --size pcap:FILE, whose frames stay as they are",
+                         is_given(given, OPTION_KIND) ? "kind" : "flows");
+    if (options->verify)
+        return error_set(error, -EINVAL,
+                         "--verify does not go with --size pcap:FILE: it sends numbered frames");
+    rc = bench_frames_init(&frames, options, 0, mac[0], mac, 1, 1, &why);
+    if (rc < 0)
+        return error_set(error, rc, "--size: %.480s", why.text);
+    bench_frames_uninit(&frames);
+    return 0;
+}
+
 static int check_frames(struct bench_options *options, uint64_t given, struct error *error)
 {
     unsigned min = bench_frame_bytes_min(options->kind);
 
-    if (options->sizes == BENCH_CAPTURE) {
-        if (is_given(given, OPTION_KIND) || is_given(given, OPTION_FLOWS))
-            return error_set(error, -EINVAL,
-                             "--%s does not go with --size pcap:FILE, whose frames "
-                             "stay as they are",
-                             is_given(given, OPTION_KIND) ? "kind" : "flows");
-        if (options->verify)
-            return error_set(error, -EINVAL,
-                             "--verify does not go with --size pcap:FILE: it "
-                             "numbers the frames that it sends");
-        return 0;
-    }
+    if (options->sizes == BENCH_CAPTURE)
+        return check_capture(options, given, error);
     if (options->sizes == BENCH_IMIX)
         return 0;
     if (!is_given(given, OPTION_SIZE))

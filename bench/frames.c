@@ -79,11 +79,14 @@ static void draw_dozen(struct size_draw *draw)
 
 static uint32_t draw_size(struct size_draw *draw)
 {
+    uint32_t size, min = bench_frame_bytes_min(draw->options->kind);
+
     if (draw->options->sizes == BENCH_FIXED)
         return draw->options->size_bytes;
     if (draw->next == CV_COUNT_OF(draw->dozen))
         draw_dozen(draw);
-    return CV_MAX((uint32_t)draw->dozen[draw->next++], bench_frame_bytes_min(draw->options->kind));
+    size = draw->dozen[draw->next++];
+    return CV_MAX(size, min);
 }
 
 static struct size_draw size_draw_start(const struct bench_options *options, unsigned sender)
