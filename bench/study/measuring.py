@@ -62,7 +62,13 @@ def take(study: Study, experiment: int, contestant: str, run: int, guests: int, 
                 if study.is_out(experiment, contestant, point.part):
                     continue
                 with study.attempt(experiment, contestant, point.part):
-                    study.points.add(experiment, contestant, point.text(), run, how(study, switch, point))
+                    try:
+                        found = how(study, switch, point)
+                    except StudyError:
+                        switch.check()  # which tells more than what the guests noticed of it
+                        raise
+                    switch.check()
+                    study.points.add(experiment, contestant, point.text(), run, found)
 
 
 def median_of(study: Study, experiment: int, contestant: str, point: Point, metric: str) -> float | None:

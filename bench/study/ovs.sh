@@ -25,7 +25,8 @@ guest_init || exit 1
 trap cleanup EXIT
 dpdk_hugepages_setup 1024 || exit 1
 ovs_start "$cpu" "$@" >&2 || exit 1
-echo "ready $OVS_PID $OVS_RUNDIR"
+# It runs below `timeout`.
+echo "ready $(pgrep -P "$OVS_PID" | head -n 1) $OVS_RUNDIR"
 # Waited for, because a trap would not run before a program in the foreground ends.
 cat <&0 >/dev/null &
 wait $!

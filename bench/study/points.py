@@ -40,9 +40,11 @@ class Points:
         text = self.path.read_text(encoding="utf-8", errors="replace")
         rows = list(read_rows(text))
         if text and not text.endswith("\n"):
-            # The row that was cut belongs to the last point, or to one of which nothing else is there.
-            last = rows[-1][:4] if rows else None
-            rows = [row for row in rows if row[:4] != last]
+            # The row that was cut is the last whole point's, as far as can be seen, or the first of another.
+            cut, last = text.rsplit("\n", 1)[-1], rows[-1][:4] if rows else None
+            start = _lines([last]).rstrip("\n") + "," if last else ""
+            if cut.startswith(start) or start.startswith(cut):
+                rows = [row for row in rows if row[:4] != last]
             part = self.path.with_suffix(".part")
             part.write_text(_lines([COLUMNS, *rows]), encoding="utf-8")
             part.replace(self.path)

@@ -28,7 +28,15 @@ class Switch:
     pid: int  # whose processor time and memory are the switch's
     sockets: list[str]
     run_dir: Path
+    process: subprocess.Popen  # it, or the helper that runs it
     convoy: list[str] = field(default_factory=list)  # convoyd's client; empty for peers
+
+    def check(self) -> None:
+        """StudyError where it does not run any more."""
+        if self.process.poll() is None and Path(f"/proc/{self.pid}").exists():
+            return
+        raise StudyError(f"{self.contestant} ended while it was measured, with status {self.process.returncode}: "
+                         f"{processes.last_words(self.run_dir / 'log')}")
 
     def control(self, *words: str) -> str:
         """What `convoy` answers. StudyError with its words where it fails."""
@@ -63,17 +71,11 @@ def running(study: Study, contestant: str, guests: int, **settings: object) -> I
     folder.mkdir(parents=True)
     starters = {"ovs-dpdk": _start_ovs, "testpmd": _start_testpmd}
     start = starters.get(contestant, _start_convoyd)
-    process, switch = start(study, contestant, folder, guests, settings)
+    switch = start(study, contestant, folder, guests, settings)
     try:
         yield switch
-        if process.poll() is not None:
-            raise StudyError(f"{contestant} ended while it was measured, with status {process.returncode}: "
-                             f"{processes.last_words(folder / 'log')}")
     finally:
-        processes.stop(process)
-
-
-Started = tuple[subprocess.Popen, Switch]
+        processes.stop(switch.process)
 
 
 def _await(what: str, process: subprocess.Popen, folder: Path, files: list[str]) -> None:
@@ -94,7 +96,7 @@ def convoyd_settings(folder: Path, cpu: int, hold: str, guests: int, settings: d
 
 
 def _start_convoyd(study: Study, contestant: str, folder: Path, guests: int,
-                   settings: dict[str, object]) -> Started:
+                   settings: dict[str, object]) -> Switch:
     if contestant not in HOLDS:
         raise StudyError(f"there is no contestant {contestant} for synthetic guests")
     known = {name: value for name, value in settings.items() if name != "tso"}
@@ -104,11 +106,11 @@ def _start_convoyd(study: Study, contestant: str, folder: Path, guests: int,
     process = processes.start([study.build / "src/convoyd", "--config", config], folder / "log")
     _await("convoyd", process, folder, [*sockets, str(folder / "control.sock")])
     client = [str(study.build / "cli/convoy"), "--socket", str(folder / "control.sock")]
-    return process, Switch(contestant, process.pid, sockets, folder, client)
+    return Switch(contestant, process.pid, sockets, folder, process, client)
 
 
 def _start_testpmd(study: Study, contestant: str, folder: Path, guests: int,
-                   settings: dict[str, object]) -> Started:
+                   settings: dict[str, object]) -> Switch:
     cpu = study.cpus.switch
     sockets = [str(folder / f"g{number}.sock") for number in range(guests)]
     tso = ",tso=1" if settings.get("tso") else ""
@@ -128,11 +130,11 @@ def _start_testpmd(study: Study, contestant: str, folder: Path, guests: int,
     except StudyError:
         processes.stop(process)
         raise
-    return process, Switch(contestant, process.pid, sockets, folder)
+    return Switch(contestant, process.pid, sockets, folder, process)
 
 
 def _start_ovs(study: Study, contestant: str, folder: Path, guests: int,
-               settings: dict[str, object]) -> Started:
+               settings: dict[str, object]) -> Switch:
     names = [f"g{number}" for number in range(guests)]
     command = [study.root / "bench/study/ovs.sh", folder, study.cpus.switch, *names]
     process = processes.start(command, folder / "log", stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -143,7 +145,7 @@ def _start_ovs(study: Study, contestant: str, folder: Path, guests: int,
         processes.stop(process)
         raise StudyError(f"Open vSwitch does not start: {processes.last_words(folder / 'log')}")
     run_dir = Path(words[2].strip())
-    return process, Switch(contestant, int(words[1]), [str(run_dir / name) for name in names], run_dir)
+    return Switch(contestant, int(words[1]), [str(run_dir / name) for name in names], run_dir, process)
 
 
 def guest_cache(study: Study) -> Path:
