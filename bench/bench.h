@@ -90,7 +90,7 @@ struct bench_options {
 struct bench_guest_result {
     uint64_t sent;           /* frames published (packets, where super-packets count as many) */
     uint64_t received;       /* likewise */
-    uint64_t received_bytes; /* of frames, without FCS */
+    uint64_t received_bytes; /* of frames, without FCS; super-packets as if cut */
     uint64_t kicks;          /* that the switch wanted and got */
     uint64_t calls;          /* that the switch made */
     double received_pps;

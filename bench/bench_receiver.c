@@ -205,16 +205,20 @@ static uint32_t headers_len(const struct spread_frame *frame)
     return protocol == PROTOCOL_TCP ? l4 + (bytes[l4 + TCP_DATA_OFFSET] >> 4) * 4u : 0;
 }
 
-/* Looks at the stamps of a frame's segments, and counts them. */
+/*
+ * Looks at the stamps of a frame's segments, and returns how many they are; *ret_bytes is what they
+ * have, each with headers of its own: a super-packet counts like what it is made of.
+ */
 static unsigned look_at_segments(struct bench_receiver *receiver, const struct spread_frame *frame,
-                                 uint64_t now_ns)
+                                 uint64_t now_ns, uint64_t *ret_bytes)
 {
-    uint32_t segment = frame->len, end = frame->len;
+    uint32_t segment = frame->len, end = frame->len, headers = 0;
     unsigned packets = 0;
 
     if (frame->hdr.gso_type != VNET_HDR_GSO_NONE && frame->hdr.gso_size > 0) {
         segment = frame->hdr.gso_size;
-        end = CV_MIN(headers_len(frame) + segment, frame->len);
+        headers = headers_len(frame);
+        end = CV_MIN(headers + segment, frame->len);
     }
     for (;; end = CV_MIN(end + segment, frame->len)) {
         uint8_t bytes[BENCH_STAMP_BYTES];
@@ -228,13 +232,15 @@ static unsigned look_at_segments(struct bench_receiver *receiver, const struct s
             }
         }
         if (end == frame->len)
-            return packets;
+            break;
     }
+    *ret_bytes = frame->len + (uint64_t)(packets - 1) * headers;
+    return packets;
 }
 
 /* Judges a frame that is this guest's; floods of others' frames are not. Returns its packets. */
 static unsigned judge(struct bench_receiver *receiver, const struct spread_frame *frame,
-                      uint64_t now_ns)
+                      uint64_t now_ns, uint64_t *ret_bytes)
 {
     uint64_t frames = receiver->checker->counts.frames;
     const uint8_t *bytes = frame->pieces[0];
@@ -252,8 +258,9 @@ static unsigned judge(struct bench_receiver *receiver, const struct spread_frame
     if (memcmp(bytes, receiver->mac, sizeof(receiver->mac)) != 0)
         return 0;
     traffic_check(receiver->checker, &frame->hdr, bytes, frame->len);
-    return receiver->checker->counts.frames > frames ? look_at_segments(receiver, frame, now_ns)
-                                                     : 0;
+    if (receiver->checker->counts.frames == frames)
+        return 0;
+    return look_at_segments(receiver, frame, now_ns, ret_bytes);
 }
 
 static unsigned take_judged(struct bench_receiver *receiver, unsigned visible, uint64_t now_ns)
@@ -263,14 +270,13 @@ static unsigned take_judged(struct bench_receiver *receiver, unsigned visible, u
 
     while (taken < visible && taken < TAKE_MAX) {
         struct spread_frame frame;
-        unsigned more;
+        uint64_t more_bytes = 0;
 
         if (!take_spread(receiver, visible - taken, &frame))
             break;
-        more = receiver->checker ? judge(receiver, &frame, now_ns)
-                                 : look_at_segments(receiver, &frame, now_ns);
-        packets += more;
-        bytes += more > 0 ? frame.len : 0;
+        packets += receiver->checker ? judge(receiver, &frame, now_ns, &more_bytes)
+                                     : look_at_segments(receiver, &frame, now_ns, &more_bytes);
+        bytes += more_bytes;
         taken += frame.count;
     }
     bench_count_set(&receiver->packets, receiver->packets + packets);

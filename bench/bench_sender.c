@@ -41,6 +41,13 @@ static int list_frames(struct bench_sender *sender, const struct bench_frames *f
     return sender->list_count > 0 ? 0 : -ENOENT;
 }
 
+/* As many as its packets have, each with its headers: a super-packet counts like what it is cut
+ * into. */
+static uint64_t wire_bytes(const struct bench_frame *frame)
+{
+    return frame->len + (uint64_t)(frame->packets - 1) * frame->hdr.hdr_len;
+}
+
 static void put_frame(struct bench_sender *sender, uint16_t head, const struct bench_frame *frame)
 {
     uint8_t *slot = lean_ring_slot(&sender->lean, head);
@@ -67,7 +74,7 @@ static int fill_once(struct bench_sender *sender)
         const struct bench_frame *frame = frame_of_slot(sender, head);
 
         put_frame(sender, (uint16_t)head, frame);
-        sender->bytes_before[head + 1] = sender->bytes_before[head] + frame->len;
+        sender->bytes_before[head + 1] = sender->bytes_before[head] + wire_bytes(frame);
         sender->packets_before[head + 1] = sender->packets_before[head] + frame->packets;
     }
     return 0;
@@ -244,7 +251,7 @@ static void count_slots(struct bench_sender *sender, unsigned count)
                 frame_of_slot(sender, lean_ring_head(&sender->lean, i));
 
             packets += frame->packets;
-            bytes += frame->len;
+            bytes += wire_bytes(frame);
         }
     } else {
         unsigned to = CV_MIN(from + count, size), round = from + count - to;
@@ -281,7 +288,7 @@ static void copy_frames(struct bench_sender *sender, unsigned count, uint64_t no
                 stamp(sender, head, frame, i, sender->is_paced ? sender->dues[i] : now_ns);
         }
         packets += frame->packets;
-        bytes += frame->len;
+        bytes += wire_bytes(frame);
     }
     bench_count_set(&sender->packets, sender->packets + packets);
     bench_count_set(&sender->bytes, sender->bytes + bytes);
@@ -324,7 +331,7 @@ static void build_frames(struct bench_sender *sender, unsigned count)
         memcpy(slot, &hdr, sender->hdr_bytes);
         lean_ring_bind(&sender->lean, head, (uint32_t)(len + sender->hdr_bytes));
         packets += frame_packets;
-        bytes += len;
+        bytes += len + (uint64_t)(frame_packets - 1) * hdr.hdr_len;
     }
     bench_count_set(&sender->packets, sender->packets + packets);
     bench_count_set(&sender->bytes, sender->bytes + bytes);
