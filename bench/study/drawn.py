@@ -5,6 +5,8 @@ parameter that varies and that the declaration does not name makes series of its
 different kinds are never joined by one line.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -23,8 +25,8 @@ MODEL = "model"
 WORDS = {
     "rule": "{}", "test": "{}", "size": "{} bytes", "flows": "{} flows", "k": "K = {}", "guests": "{} guests",
     "line": "{} line", "load": "load {} %", "arrivals": "{}", "step": "{}", "beside": "beside: {}",
-    "streams": "{} streams", "direction": "{}", "place": "{}", "frames": "{} frames", "t_us": "T = {} µs",
-    "d_us": "D = {} µs", "change": "{}", "from": "from {} %", "to": "to {} %", "speed": "{} times as fast",
+    "streams": "{} streams", "direction": "{}", "place": "{}", "frames": "{}", "t_us": "T = {} µs",
+    "d_us": "D = {} µs", "change": "{}", "from": "from {} %", "to": "to {} %", "speed": "speed {}",
     "rate": "at {}/s", "receive": "guests {}",
 }  # fmt: skip
 
@@ -69,7 +71,11 @@ class Drawn:
 
     @property
     def title(self) -> str:
-        words = ", ".join(say_parameter(name, value) for name, value in self.facet if value)
+        facet = [pair for pair in self.facet if pair[1]]
+        texts = self.x_texts()
+        if is_bars(self) and len(texts) == 1 and self.plot.kind == "lines":
+            facet.append((self.plot.x, texts[0]))
+        words = ", ".join(say_parameter(name, value) for name, value in facet)
         return self.plot.title + (f": {words}" if words else "")
 
     @property
@@ -108,7 +114,7 @@ class Plot:
     outcome: Callable[[Drawn], str]  # what came out, from the data
     kind: str = "lines"  # or "bars": x makes the groups
     facets: tuple[str, ...] = ()  # parameters of which each value gets a plot of its own
-    where: tuple[tuple[str, tuple[str, ...]], ...] = ()  # parameter: values wanted; points without it pass
+    where: tuple[tuple[str, Callable[[str], bool]], ...] = ()  # parameter: is a value wanted; points without it pass
     contestants: tuple[str, ...] = ()  # wanted; none: all
     x_scale: str = "auto"  # "log", "linear"
     y_scale: str = "auto"
@@ -117,19 +123,23 @@ class Plot:
 
 # Words whose order is not that of the alphabet.
 FIRST_WORDS = ("none", "bulk", "other", "same", "flood", "stopped", "transmit", "receive", "native", "driver", "guest")
-VALUES = {"receive": {"call": "wait for calls", "poll": "poll"}, "load": {"max": "flat out"}}
+VALUES = {
+    "frames": {"super": "super-packets", "1500": "1500-byte packets"},
+    "receive": {"call": "wait for calls", "poll": "poll"},
+    "load": {"max": "flat out"},
+    "line": {"1gbit": "1 Gbit/s", "10gbit": "10 Gbit/s"},
+    "test": {"rr": "ping-pong"},
+}
 
 
 def sort_key(text: str) -> tuple[int, float, str]:
-    """Numbers by value, then words; of words with a number inside (T=50) by word, then number."""
+    """Numbers by value, then known words, then others; numbers inside words (T=50) count as numbers."""
     if text in FIRST_WORDS:
         return 1, FIRST_WORDS.index(text), text
     value = as_number(text)
     if value is not None:
         return 0, value, text
-    head, _, tail = text.partition("=")
-    inner = as_number(tail) if tail else None
-    return (2, 0.0, text) if inner is None else (2, 0.0, f"{head}={inner:020.6f}")
+    return 2, 0.0, re.sub(r"\d+", lambda digits: digits[0].zfill(12), text)
 
 
 def contestant_key(contestant: str) -> tuple[int, str]:
@@ -150,7 +160,7 @@ def is_wanted(plot: Plot, place: Place) -> bool:
         return False
     if plot.contestants and place.contestant not in plot.contestants:
         return False
-    return all(place.value(name) in ("", *values) for name, values in plot.where)
+    return all(not place.value(name) or is_wanted_value(place.value(name)) for name, is_wanted_value in plot.where)
 
 
 def x_text_of(x: str, place: Place) -> str:
@@ -186,7 +196,7 @@ def varying(samples: list[Sample], apart_from: Iterable[str]) -> list[str]:
 
 
 def line_label(contestant: str, parameters: Parameters, is_alone: bool) -> str:
-    words = ", ".join(say_parameter(name, value) for name, value in parameters if value)
+    words = ", ".join(say_parameter(name, value) for name, value in parameters if value and value != contestant)
     if is_alone and words and contestant != MODEL:
         return words
     return f"{contestant}, {words}" if words else contestant
@@ -271,7 +281,7 @@ def draw_as_lines(drawn: Drawn, alone: bool) -> str:
     ys = [value for sample in samples for value in (sample.y.low, sample.y.high, sample.y.median)]
     guides = plot.guide(drawn) if plot.guide else []
     y_is_log = is_log(plot.y_scale, ys + [level for level, _ in guides], 1.7)
-    unit, divisor = unit_for(drawn.family, min(ys) if y_is_log else max(ys))
+    unit, divisor = unit_for(drawn.family, math.sqrt(min(ys) * max(ys)) if y_is_log else max(map(abs, ys)))
     is_parameter = not plot.x.startswith("metric:")
     x_metric = metric_of(plot.x.removeprefix("metric:"))
     xs = [value for sample in samples for value in (sample.x.low, sample.x.high)]
@@ -313,22 +323,27 @@ def draw_as_bars(drawn: Drawn, alone: bool) -> str:
     samples = [sample for line in drawn.lines for sample in line.samples]
     values = [value for sample in samples for value in (sample.y.low, sample.y.high, sample.y.median)]
     log = is_log(plot.y_scale, values, 1.7)
-    unit, divisor = unit_for(drawn.family, min(values) if log else max(values))
-    styles = styles_of(drawn.lines)
+    unit, divisor = unit_for(drawn.family, math.sqrt(min(values) * max(values)) if log else max(map(abs, values)))
+    # Bars have their names beside them: the colour is the contestant's, or that of a setting of the only one.
+    is_alone = len({line.contestant for line in drawn.lines}) == 1
+    styles = styles_of(drawn.lines) if is_alone else [contestant_key(line.contestant)[0] for line in drawn.lines]
     texts = drawn.x_texts()
-    groups = []
+    # One line alone needs no groups: what is on its x names the bars.
+    is_flat = len(drawn.lines) == 1
+    groups: dict[str, list[svg.Bar]] = {}
     for text in texts:
-        bars = [
+        words = say_parameter(plot.x, text)
+        groups.setdefault("" if is_flat or len(texts) == 1 else words, []).extend(
             svg.Bar(
-                line.label, style, sample.y.median / divisor, sample.y.low / divisor, sample.y.high / divisor,
+                words if is_flat and len(texts) > 1 else line.label, style,
+                sample.y.median / divisor, sample.y.low / divisor, sample.y.high / divisor,
                 drawn.say(sample.y.median), note_of(drawn, line, sample),
             )
             for line, style in zip(drawn.lines, styles, strict=True)
             for sample in line.samples
             if sample.x_text == text
-        ]  # fmt: skip
-        groups.append((say_parameter(plot.x, text) if len(texts) > 1 or len(drawn.lines) > 1 else "", bars))
-    return svg.draw_bars(drawn.title, svg.Axis(axis_title(drawn.metric, unit), log), groups, alone)
+        )  # fmt: skip
+    return svg.draw_bars(drawn.title, svg.Axis(axis_title(drawn.metric, unit), log), list(groups.items()), alone)
 
 
 def is_bars(drawn: Drawn) -> bool:

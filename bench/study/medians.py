@@ -92,7 +92,8 @@ def read_medians(path: Path) -> Medians:
 
 
 def as_number(text: str) -> float | None:
-    """A parameter's number: 1500, 0.5, 64k, 1g; None if it is a word."""
+    """A parameter's number: 1500, 0.5, 64k, 1g, 10gbit; None if it is a word."""
+    text = text.removesuffix("bit")
     factor = {"k": 1e3, "m": 1e6, "g": 1e9}.get(text[-1:].lower())
     try:
         number = float(text[:-1]) * factor if factor else float(text)

@@ -41,7 +41,7 @@ def best_at(drawn: Drawn, x_text: str) -> str:
     where = say_parameter(drawn.plot.x, x_text)
     if not ours:
         return ""
-    said = f"At {where}, {ours[0].label} has {drawn.say(ours[1])}"
+    said = f"{capital(where)}: {ours[0].label} has {drawn.say(ours[1])}"
     if not peer:
         return said + ", the best of what was measured; no peer was."
     ratio = times(ours[1], peer[1])
@@ -80,8 +80,20 @@ def share_of_native(drawn: Drawn) -> str:
             if native and native[1]
         ]
         if shares:
-            said.append(f"{say_parameter(drawn.plot.x, text)}: " + ", ".join(shares) + ".")
-    return capital(" ".join(said))
+            said.append(f"{capital(say_parameter(drawn.plot.x, text))}: " + ", ".join(shares) + ".")
+    return " ".join(said)
+
+
+def guests_and_native(drawn: Drawn) -> str:
+    """What guests and the host itself have, without a judgement."""
+    said = []
+    for text in drawn.x_texts():
+        found = [(line, spread.median) for line in drawn.lines if is_guest(line) and (spread := line.at(text))]
+        native = [(line, spread.median) for line in drawn.lines if line.contestant == "native" and (spread := line.at(text))]
+        words = ", ".join(f"{line.label} {drawn.say(value)}" for line, value in found + native)
+        if words:
+            said.append(f"{capital(say_parameter(drawn.plot.x, text))}: {words}.")
+    return " ".join(said)
 
 
 def is_guest(line: Line) -> bool:
@@ -111,7 +123,7 @@ def convoy_effect(drawn: Drawn) -> str:
 def say_fit(error: float) -> str:
     if not math.isfinite(error):
         return "a line that does not fit the points"
-    return f"and no point is further than {number(100 * error)} % from that"
+    return f"and no point is further than {100 * error:.1f} % from that"
 
 
 def many_guests(drawn: Drawn) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from . import outcomes
 from .drawn import Plot
+from .medians import as_number
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,21 @@ EXPERIMENTS = (
     Experiment(11, "TCP between real guests", "What do real Linux guests get?"),
 )
 
-# Loads in percent; "max" (flat out) stands in no plot over the load.
-PERCENTS = (("load", tuple(str(percent) for percent in range(101))),)
-FLAT_OUT_LOAD = "load in % of what `convoy natural` carries, the same packets per second for everybody"
+SUPER_BYTES_MIN = 10_000  # a frame from there on is no packet of a wire, but one that is cut later
+
+
+def is_number(value: str) -> bool:
+    return as_number(value) is not None
+
+
+def is_super(value: str) -> bool:
+    return (as_number(value) or 0) >= SUPER_BYTES_MIN
+
+
+# "max" (flat out) stands in no plot over the load.
+PERCENTS = (("load", is_number),)
+FRAMES = (("size", lambda value: not is_super(value)),)
+FLAT_OUT_LOAD = "load in % of what convoy natural carries, the same packets per second for everybody"
 OWN_LOAD = "load in % of what this switch carries flat out"
 NOT_ADAPTIVE = ("convoy fixed", "convoy natural", "convoy off")
 NOT_FIXED = ("convoy adaptive", "convoy natural", "convoy off", "ovs-dpdk", "testpmd")
@@ -51,9 +64,9 @@ CLASSIC = (
     ),
     classic(
         "cpu", "Classic table, processor time", "host_cpu_share",
-        "Share of the whole machine that was busy meanwhile, guests and far host included. Shorter bars are better, "
-        "for the same throughput.",
-        outcomes.best_everywhere,
+        "Share of the whole machine that was busy meanwhile, guests and far host included. Shorter bars are better "
+        "for the same throughput, which is above.",
+        outcomes.guests_and_native,
     ),
 )  # fmt: skip
 
@@ -72,12 +85,18 @@ FRAME_SIZE = (
         3, "pps", "Packets per second against frame size",
         "Delivered packets per second (upwards) against the size of a frame (to the right), as fast as it goes between "
         "two guests, one core of switch. Higher is better.",
-        "size", "frame size, bytes", ("received_pps",), outcomes.best_at_one("64"), facets=("flows",),
+        "size", "frame size, bytes", ("received_pps",), outcomes.best_at_one("64"), facets=("flows",), where=FRAMES,
     ),
     Plot(
         3, "bps", "Throughput against frame size",
         "The same as bits per second of frames. Higher is better.",
         "size", "frame size, bytes", ("received_bps",), outcomes.best_at_one("1500", "1514"), facets=("flows",),
+        where=FRAMES,
+    ),
+    Plot(
+        3, "super", "Super-packets of 64 KiB",
+        "Throughput with TCP packets of 64 KiB, which guests and switch agreed to leave whole. Longer bars are better.",
+        "flows", "", ("received_bps",), outcomes.best_everywhere, "bars", where=(("size", is_super),),
     ),
 )  # fmt: skip
 
@@ -98,7 +117,7 @@ GUESTS = (
         4, "delay", "Delay over the number of guests",
         "99th percentile of the one-way delay (upwards) with all guests sending flat out, against the number of guests "
         "(to the right). Lower is better.",
-        "guests", "guests", ("delay_p99_us",), outcomes.worst_of_all, x_scale="log",
+        "guests", "guests", ("delay_p99_us",), outcomes.worst_of_all, x_scale="log", y_scale="log",
     ),
 )  # fmt: skip
 
@@ -119,6 +138,7 @@ def cost(name: str, title: str, metric: str, what: str) -> Plot:
         f"{what} (upwards) against the load (to the right), which is in percent of what the same switch carries flat "
         "out. Lower is better.",
         "load", OWN_LOAD, (metric,), outcomes.best_at_one("50"), facets=("size",), where=PERCENTS,
+        x_scale="linear",
     )  # fmt: skip
 
 
@@ -136,6 +156,7 @@ def delay(name: str, title: str, metric: str, what: str, contestants: tuple[str,
         7, name, title,
         f"{what} (upwards) against the load (to the right), Poisson arrivals of 64-byte packets. Lower is better.",
         "load", FLAT_OUT_LOAD, (metric,), outcome, contestants=contestants, where=PERCENTS,
+        x_scale="linear", y_scale="log",
     )  # fmt: skip
 
 
@@ -157,13 +178,13 @@ DELAY = (
         7, "frontier", "The frontier of delay and throughput",
         "99th percentile of the one-way delay (upwards) against what is delivered (to the right); each marker is a "
         "load. Better is further right and further down.",
-        "metric:received_pps", "", ("delay_p99_us",), outcomes.frontier, where=PERCENTS,
+        "metric:received_pps", "", ("delay_p99_us",), outcomes.frontier, where=PERCENTS, y_scale="log",
     ),
     Plot(
         7, "work", "The frontier of delay and work",
         "Mean one-way delay (upwards) against calls per packet (to the right); each marker is a load. Better is further "
         "left, with less work for the guest, and further down.",
-        "metric:calls_per_packet", "", ("delay_mean_us",), outcomes.least_work, where=PERCENTS,
+        "metric:calls_per_packet", "", ("delay_mean_us",), outcomes.least_work, where=PERCENTS, y_scale="log",
     ),
 )  # fmt: skip
 
@@ -193,7 +214,7 @@ def change(name: str, title: str, metric: str, sentence: str) -> Plot:
 CHANGES = (
     change("settling", "Settling", "settle_ms",
            "Time from a step of the load until K and T of the receiving port stay near their final values. Loads in "
-           "percent of what `convoy natural` carries. Shorter bars are better."),
+           "percent of what convoy natural carries. Shorter bars are better."),
     change("overshoot-k", "Overshoot of K", "overshoot_k",
            "How far K went beyond its final value, as a share of the way from its first value to it. Shorter bars are "
            "better."),
@@ -217,8 +238,9 @@ def beside(name: str, title: str, metric: str, sentence: str) -> Plot:
 
 BESIDE = (
     beside("p50", "Median delay of a quiet guest", "delay_p50_us",
-           "Median delay of a guest that sends little, while others are silent (none), transfer bulk data, flood, or "
-           "have stopped reading what is sent to them. Further left is better."),
+           "Median delay of a guest that sends little, while others are silent (none), transfer bulk data (bulk; with "
+           "real guests: other, or same where it is to the quiet guest itself), flood, or have stopped reading what is "
+           "sent to them (stopped). Further left is better."),
     beside("p99", "99th percentile of delay of a quiet guest", "delay_p99_us",
            "99th percentile of the same. Further left is better."),
     beside("kept", "What arrives of the quiet guest's packets", "kept",
@@ -234,12 +256,12 @@ TCP = (
     Plot(
         11, "rr", "Request and response over TCP", "Median one-way delay of a ping-pong between two real Linux guests. "
         "Shorter bars are better.",
-        "test", "", ("delay_p50_us",), outcomes.best_everywhere, "bars", where=(("test", ("rr",)),),
+        "test", "", ("delay_p50_us",), outcomes.best_everywhere, "bars", where=(("test", lambda value: value == "rr"),),
     ),
     Plot(
         11, "rr-p99", "Request and response over TCP, 99th percentile", "99th percentile of the same. Further left is "
         "better.",
-        "test", "", ("delay_p99_us",), outcomes.best_everywhere, "bars", where=(("test", ("rr",)),),
+        "test", "", ("delay_p99_us",), outcomes.best_everywhere, "bars", where=(("test", lambda value: value == "rr"),),
     ),
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from . import ahead, svg
 from .drawn import Drawn, contestant_key, draw, say_parameter, select, sort_key, spread_text
 from .medians import Medians, Place, Spread, read_medians
+from .outcomes import capital
 from .plots import EXPERIMENTS, PLOTS, Experiment
 from .units import metric_of, number, unit_for
 
@@ -32,7 +33,7 @@ td.number,th.number{text-align:right;white-space:nowrap}.summary td,.summary th{
 .verdict{font-weight:600;white-space:nowrap}.holds::before{content:"\\2713\\a0"}.fails::before{content:"\\2717\\a0"}
 .fails{color:var(--c4)}.holds{color:var(--c1)}
 figure{margin:10px 0 22px}figure .wide svg{display:block;width:100%;min-width:620px;height:auto}
-figcaption{font-size:15px}.came{font-weight:600}summary{cursor:pointer;color:var(--quiet);font-size:14px}
+figcaption{font-size:15px}.came{border-left:4px solid var(--c0);padding-left:10px}summary{cursor:pointer;color:var(--quiet);font-size:14px}
 .note{border-left:4px solid var(--c5);padding:2px 12px;margin:12px 0}code{font-size:14px;overflow-wrap:anywhere}
 nav ol{columns:2;padding-left:24px}dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:14px}
 dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere}
@@ -184,7 +185,7 @@ def where_of(drawn: Drawn, sample) -> str:
 
 
 def figure(drawn: Drawn) -> str:
-    came = drawn.plot.outcome(drawn)
+    came = capital(drawn.plot.outcome(drawn))
     said = f'<p class="came">{text(came)}</p>' if came else ""
     return (
         f'<figure id="plot-{text(drawn.name.replace(" ", "_"))}"><h3>{text(drawn.title)}</h3>'

@@ -12,7 +12,7 @@ from html import escape
 WIDTH = 820
 FONT = 13
 CHARACTER = 8.0  # width of a character at that size, wide fonts included
-LABEL_MAX = 30  # characters
+LABEL_MAX = 34  # characters
 LINE_HEIGHT = 17
 
 # For readers who see colours differently: the hues of Okabe and Ito, darker or lighter so that each
@@ -36,7 +36,8 @@ def theme_css(selector: str, dark: bool) -> str:
 
 PLOT_CSS = (
     ".plot text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:var(--ink)}"
-    ".plot .quiet{fill:var(--quiet)}.plot .head{font-weight:600}.plot .title{font-size:16px;font-weight:600}"
+    ".plot .quiet{fill:var(--quiet)}.plot .head{font-weight:600}.plot .halo{paint-order:stroke;stroke:var(--back);stroke-width:5px}"
+    ".plot .bar{opacity:.82}.plot .title{font-size:16px;font-weight:600}"
     ".plot .grid{stroke:var(--grid);stroke-width:1}.plot .axis{stroke:var(--axis);stroke-width:1}"
     ".plot .guide{stroke:var(--ink);stroke-width:1.3;stroke-dasharray:2 4;fill:none}"
     ".plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .dash{stroke-dasharray:7 4}"
@@ -373,7 +374,7 @@ def draw_lines(
     for guide in guides:
         y = frame.y.at(guide.y)
         parts.append(line(left, y, right, y, "guide"))
-        parts.append(write(left + 6, y - 6, guide.label, css="quiet"))
+        parts.append(write(left + 6, y - 6, guide.label, css="quiet halo"))
     for one in series:
         parts += draw_series(one, frame, len(series) <= 5)
     parts += draw_labels(series, frame) + ["</svg>"]
@@ -392,7 +393,7 @@ def bar_row(bar: Bar, y: float, scale: Scale, is_dots: bool, left: float) -> lis
     else:
         parts.append(
             f'<rect x="{min(zero, at):.1f}" y="{y - 8:.1f}" width="{max(abs(at - zero), 1):.1f}" height="16" '
-            f'class="f{colour}"/>'
+            f'class="bar f{colour}"/>'
         )
     if high - low > 2:
         css = "axis" if not is_dots else f"whisker s{colour}"
@@ -400,7 +401,7 @@ def bar_row(bar: Bar, y: float, scale: Scale, is_dots: bool, left: float) -> lis
         parts.append(line(low, y - 5, low, y + 5, css) + line(high, y - 5, high, y + 5, css))
     if is_dots:
         parts.append(marker(at, y, bar.style))
-    parts.append(write(max(high, at, zero) + 10, y + 4.5, bar.text))
+    parts.append(write(max(high, at, zero) + 10, y + 4.5, bar.text, css="halo"))
     parts.append("</g>")
     return parts
 
@@ -416,7 +417,7 @@ def draw_bars(title: str, axis: Axis, groups: list[tuple[str, list[Bar]]], alone
     y = 40.0
     for heading, members in groups:
         if heading:
-            parts.append(write(12, y + 4, heading, css="head"))
+            parts.append(write(12, y + 4, heading, css="head halo"))
             y += 26
         for bar in members:
             parts += bar_row(bar, y, scale, axis.is_log, left)
