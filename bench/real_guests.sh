@@ -20,7 +20,8 @@
 #
 # Contestants: convoy-off, convoy-natural, convoy-adaptive, convoy-fixed, bridge+tap, native; and
 # ovs-dpdk and testpmd for tcp and rr. Guests of all convoy modes are the same: only the ports' policy
-# changes. A switch that polls is stopped (SIGSTOP) while it is not its turn.
+# changes. A switch that polls is stopped (SIGSTOP) while it is not its turn. What a session needs of
+# Open vSwitch must be in GUEST_CACHE before (ovs_fetch of bench/ovs.sh); a single word fetches it.
 #
 #     guests 1-4 --vhost-user-- convoyd --TAP-- br-convoy -- convoy0 = convoy1 --+
 #     host process --TAP convoy-dom --+                                          |
@@ -34,7 +35,16 @@
 set -u
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+source tests/guest/lib.sh
+source bench/ovs.sh
+source bench/lib.sh
+
 if ((EUID == 0)) && [[ ${REAL_IN_NAMESPACE:-} != 1 ]]; then
+    # Packages come over the host's network, which a session has not.
+    if [[ " $* " == *" contestant=ovs-dpdk "* ]]; then
+        (guest_init && ovs_fetch; status=$?; guest_cleanup; exit "$status") >&2 ||
+            { echo "failed Open vSwitch cannot be fetched"; exit 1; }
+    fi
     REAL_IN_NAMESPACE=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc \
         "$PWD/bench/real_guests.sh" "$@"
 fi
@@ -44,9 +54,6 @@ GUEST_LIFE_S=${GUEST_LIFE_S:-7200}
 CPUS=${CPUS:-0 1 1}
 read -r CPU_A CPU_B CPU_SWITCH <<<"$CPUS"
 export OVS_LIFE_S=$GUEST_LIFE_S
-source tests/guest/lib.sh
-source bench/ovs.sh
-source bench/lib.sh
 
 RR_PORT=11111 FLOOD_PORT=11112
 # What sockperf 3.7 takes for its preparations before it sends; and a 0.4 s of its own time warms up.
@@ -123,8 +130,20 @@ guests_up() { # KIND COUNT
     done
     ((${#new[@]})) || return 0
     guest_wait_ready "${new[@]}" && guests_serve "${new[@]}" && return
-    guest_kill "${new[@]}"
-    give_up "a guest did not boot or has no network (see what it said before)"
+    for i in "${new[@]}"; do [[ -e $GUEST_WORK/$i/ready && ! -e $GUEST_WORK/$i/gone ]] || break; done
+    give_up "guest $i did not boot or serves nothing; its console ends with: $(last_said "$GUEST_WORK/$i/console")"
+}
+
+# What failed may have left them in any state: the next measurement boots them anew.
+guests_down() { # KIND
+    local i
+    for i in 1 2 3 4; do guest_kill "$1$i"; done
+}
+
+last_said() { # FILE
+    local line
+    line=$(grep -a . "$1" 2>/dev/null | tail -n 1 | head -c 200)
+    echo "${line:-nothing}"
 }
 
 guest_start_convoy() { guest_uml_start "$1" "$RUN_DIR/v$2.sock" "${@:3}"; }
@@ -136,7 +155,13 @@ switch_up_tap() { :; }
 switch_up_native() { :; }
 
 switch_up_convoy() {
-    [[ -z $DAEMON_PID ]] || return 0
+    if [[ -n $DAEMON_PID ]]; then
+        kill -0 "$DAEMON_PID" 2>/dev/null && return
+        guests_down convoy
+        daemon_stop
+        give_up "convoyd has ended by itself; its log ends with: $(last_said "$RUN_DIR/log")"
+        return
+    fi
     daemon_start "ports:
   - {name: v1}
   - {name: v2}
@@ -148,7 +173,8 @@ switch_up_convoy() {
 }
 
 switch_up_testpmd() {
-    [[ ! -e $GUEST_WORK/pmd/group ]] || return 0
+    [[ ! -e $GUEST_WORK/pmd/group || -e $GUEST_WORK/pmd/gone ]] || return 0
+    guest_kill pmd
     peer_testpmd_vhost_start pmd "$GUEST_WORK/testpmd-1.sock" "$GUEST_WORK/testpmd-2.sock" \
         cpu="$CPU_SWITCH" uml=on && return
     guest_kill pmd
@@ -327,7 +353,7 @@ word_tcp() {
     local kind side address bps
     pair_of "$contestant" || return
     observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" -P "$streams"
-    bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing: $(head -c 200 "$GUEST_WORK/said")" || return
+    bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing; it said: $(last_said "$GUEST_WORK/said")" || return
     echo "received_bps=$bps"
     cost_keys
 }
@@ -336,17 +362,17 @@ word_rr() {
     local kind side address
     pair_of "$contestant" || return
     observe "$seconds" "$SOCKPERF_LEAD_S" "$kind" ping_pong "$side" "$address" "$seconds"
-    ping_pong_keys "$GUEST_WORK/said" || give_up "sockperf measured nothing: $(tail -n 3 "$GUEST_WORK/said")" || return
+    ping_pong_keys "$GUEST_WORK/said" || give_up "sockperf measured nothing; it said: $(last_said "$GUEST_WORK/said")" || return
     cost_keys
 }
 
 # Sets `side`, `address` (of the far host), `device` (there) and `kind` for guest 1 or another place.
 place_of() { # CONTESTANT PLACE GUESTS
-    take_turn "$1" "$3" || return
     kind=$(kind_of "$1") side=${kind}1 address=${NET[$kind]:-}.254 device=${kind}1
     [[ $kind != native ]] || side=near address=10.5.0.254 device=near1
     [[ $2 != driver ]] || side=host
     [[ $2 != driver || $kind == convoy ]] || give_up "a process of the host behind $1 is not measured" || return
+    take_turn "$1" "$([[ $2 == driver ]] && echo 0 || echo "$3")" || return
     must_reach "$side" "$address"
 }
 
@@ -370,7 +396,7 @@ word_classic() {
     [[ $direction == receive ]] && reverse=-R
     observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" $reverse
     frames_set super "$side" "$device"
-    bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing: $(head -c 200 "$GUEST_WORK/said")" || return
+    bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing; it said: $(last_said "$GUEST_WORK/said")" || return
     echo "received_bps=$bps"
     cost_keys
 }
@@ -460,7 +486,7 @@ word_mixed() {
     status=$?
     beside_stop "$beside" "$kind"
     ((status == 0)) && ping_pong_keys "$GUEST_WORK/said" ||
-        give_up "sockperf measured nothing: $(tail -n 3 "$GUEST_WORK/said")" || return
+        give_up "sockperf measured nothing; it said: $(last_said "$GUEST_WORK/said")" || return
     cost_keys
     [[ $beside == other || $beside == same ]] || return 0
     bps=$(iperf_bps <"$GUEST_WORK/said.beside") || give_up "the bulk transfer moved nothing" || return
@@ -485,7 +511,8 @@ answer() { # WORD KEY=VALUE...
         grep -E '^[a-z0-9_]+=[0-9.]+$' "$GUEST_WORK/keys" >&8
         echo "done" >&8
     else
-        echo "failed ${WHY:-$word did not succeed}" | xargs -d '\n' >&8
+        echo "failed ${WHY:-$word did not succeed}" >&8
+        guests_down "$(kind_of "$contestant")"
         return 1
     fi
 }
