@@ -168,10 +168,6 @@ static int check_features(const struct bench *bench, unsigned guest, struct erro
     const struct bench_frames *frames = &bench->guests[guest].frames;
     uint64_t needed = 0;
 
-    if (bench->options.pairs > fe->queue_pairs_max)
-        return error_set(
-            error, -ENOTSUP, "guest %u: the switch offers %llu queue pairs, not %u, on %s", guest,
-            (unsigned long long)fe->queue_pairs_max, bench->options.pairs, fe->options.socket);
     for (unsigned i = 0; i < frames->count; i++) {
         uint8_t gso_type = frames->frames[i].hdr.gso_type;
 
@@ -213,6 +209,10 @@ static int open_guest(struct bench *bench, unsigned guest, struct error *error)
     };
     int rc = front_end_open(&g->fe, &front);
 
+    if (rc < 0 && g->fe.queue_pairs_max > 0 && options->pairs > g->fe.queue_pairs_max)
+        return error_set(error, -ENOTSUP,
+                         "guest %u: the switch offers %llu queue pair(s), not %u, on %s", guest,
+                         (unsigned long long)g->fe.queue_pairs_max, options->pairs, front.socket);
     if (rc < 0)
         return error_set(error, rc, "guest %u: %.300s%s", guest, g->fe.error.text,
                          rc == -ENOENT || rc == -ECONNREFUSED

@@ -106,9 +106,9 @@ void lean_ring_publish(struct lean_ring *lean)
 
 void lean_ring_calls_decline(struct lean_ring *lean)
 {
-    /* An event index just behind is 65535 elements away. */
+    /* Half a round away: not one that the device has just published, and is about to look for. */
     if (lean->event_idx)
-        __atomic_store_n(used_event(lean), (uint16_t)(lean->used_index - 1), __ATOMIC_RELAXED);
+        __atomic_store_n(used_event(lean), (uint16_t)(lean->used_index + 0x8000), __ATOMIC_RELAXED);
     else
         __atomic_store_n(&lean->avail->flags, AVAIL_NO_INTERRUPT, __ATOMIC_RELAXED);
     lean->declined_index = lean->used_index;

@@ -130,7 +130,7 @@ static inline void lean_ring_offer(struct lean_ring *lean, unsigned count)
 
 /* --- calls --- */
 
-/* Asks for no calls. With EVENT_IDX to be repeated, at least once in 32768 used elements. */
+/* Asks for no calls. With EVENT_IDX to be repeated, well within 32768 used elements. */
 void lean_ring_calls_decline(struct lean_ring *lean);
 
 /* The repetition, where it is time. */
