@@ -56,7 +56,10 @@ class Session:
         self.is_busy = False
         if lines[-1] != "done":
             raise StudyError(f"{lines[-1].removeprefix('failed ')}; see {self.log}")
-        return {name: float(value) for name, value in (line.split("=", 1) for line in lines[:-1])}
+        try:
+            return {name: float(value) for name, value in (line.split("=", 1) for line in lines[:-1])}
+        except ValueError:
+            raise StudyError(f"not numbers, from bench/real_guests.sh: {'; '.join(lines)[:200]}") from None
 
     def start(self) -> None:
         self.end()
