@@ -9,7 +9,7 @@ PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libyaml-dev libjansso
 PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps jq)
 # shellcheck disable=SC2034
 PACKAGES_CHECK=(clang llvm libclang-rt-14-dev clang-format clang-tidy cppcheck mandoc shellcheck git
-    qemu-system-x86 dpdk-dev iputils-ping)
+    qemu-system-x86 dpdk-dev iputils-ping chromium)
 
 # `packages_need NAME...` installs what is missing and says so.
 packages_need() {
