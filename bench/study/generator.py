@@ -94,7 +94,7 @@ def metrics(result: dict) -> dict[str, float | None]:
         return None if value is None else value / 1e3
 
     values = {
-        "offered_pps": result.get("offered_pps"), "sent_pps": result["sent_pps"],
+        "offered_pps": result.get("offered_pps") or None, "sent_pps": result["sent_pps"],
         "received_pps": result["received_pps"], "received_bps": result["received_bps"],
         "loss": result["loss"], "fairness": result.get("fairness"),
         "late": result.get("late", 0) / max(result["sent"], 1),

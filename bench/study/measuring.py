@@ -8,6 +8,8 @@ from . import generator, switches
 from .points import parameters_text
 from .study import Study, StudyError
 
+SETTLE_S, SETTLE_PPS = 0.5, 1000
+
 # What a point adds to or takes from convoy-bench's answer, while the switch still runs.
 Extra = Callable[[Study, switches.Switch, "Point"], dict[str, float | None]]
 
@@ -58,6 +60,7 @@ def take(study: Study, experiment: int, contestant: str, run: int, guests: int, 
               f"{len(todo)} {'point' if len(todo) == 1 else 'points'}")
     with study.attempt(experiment, contestant, todo[0].part if len({p.part for p in todo}) == 1 else ""):
         with switches.running(study, contestant, guests, **settings) as switch:
+            settle_in(study, switch, guests)
             for point in todo:
                 if study.is_out(experiment, contestant, point.part):
                     continue
@@ -69,6 +72,17 @@ def take(study: Study, experiment: int, contestant: str, run: int, guests: int, 
                         raise
                     switch.check()
                     study.points.add(experiment, contestant, point.text(), run, found)
+
+
+def settle_in(study: Study, switch: switches.Switch, guests: int) -> None:
+    """Lets a peer built on DPDK see its guests once: it deals its queues out to its threads only then, and
+    moves nothing for a while. What a short run says of that is of no interest."""
+    if not switch.convoy:
+        try:
+            generator.run(study, switch, switch.sockets[:guests], size=64, receive="poll",
+                          arrivals=f"constant:{SETTLE_PPS}", seconds=SETTLE_S, warm_up=0.1)
+        except StudyError as error:
+            study.say(f"{switch.contestant} has not settled in: {error}")
 
 
 def median_of(study: Study, experiment: int, contestant: str, point: Point, metric: str) -> float | None:

@@ -12,11 +12,11 @@ shift 2
 source "$repository/tests/guest/lib.sh"
 source "$repository/bench/ovs.sh"
 
-# What ends it is its input, also when whoever started it is killed.
-trap '' INT
-trap 'exit 143' TERM HUP
+# The end of its input or a signal ends the wait below, and nothing else: tidying up is not interrupted.
+trap ':' INT TERM HUP
+# shellcheck disable=SC2317 # called by the trap
 cleanup() {
-    trap '' TERM HUP
+    trap '' INT TERM HUP
     ovs_stop
     guest_cleanup
 }
@@ -25,8 +25,10 @@ guest_init || exit 1
 trap cleanup EXIT
 dpdk_hugepages_setup 1024 || exit 1
 ovs_start "$cpu" "$@" >&2 || exit 1
+# Without --no-wait it returns when the daemon has done all that was asked for; who connects earlier waits.
+timeout -k 5 30 "$OVS_ROOT/usr/bin/ovs-vsctl" "--db=unix:$OVS_RUNDIR/db.sock" \
+    set Open_vSwitch . external_ids:ready=yes >&2 || exit 1
 # It runs below `timeout`.
 echo "ready $(pgrep -P "$OVS_PID" | head -n 1) $OVS_RUNDIR"
-# Waited for, because a trap would not run before a program in the foreground ends.
 cat <&0 >/dev/null &
 wait $!

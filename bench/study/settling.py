@@ -77,5 +77,4 @@ def _overshoot(before: Sequence[Seen], after: Sequence[Seen], end: float,
     way = end - start
     if way == 0:
         return 0.0
-    beyond = max((value(one) - end) / way for one in after)
-    return max(beyond, 0.0)
+    return max(0.0, *((value(one) - end) / way for one in after))

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +67,7 @@ def running(study: Study, contestant: str, guests: int, **settings: object) -> I
 
     Settings are convoyd's, of every port; `tso` is testpmd's.
     """
-    folder = study.work / "switch"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(prefix="switch.", dir=study.work))
     starters = {"ovs-dpdk": _start_ovs, "testpmd": _start_testpmd}
     start = starters.get(contestant, _start_convoyd)
     switch = start(study, contestant, folder, guests, settings)
@@ -76,6 +75,7 @@ def running(study: Study, contestant: str, guests: int, **settings: object) -> I
         yield switch
     finally:
         processes.stop(switch.process)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _await(what: str, process: subprocess.Popen, folder: Path, files: list[str]) -> None:
@@ -117,7 +117,7 @@ def _start_testpmd(study: Study, contestant: str, folder: Path, guests: int,
     vdevs = [word for number, path in enumerate(sockets)
              for word in ("--vdev", f"net_vhost{number},iface={path},queues=1{tso}")]
     command = ["stdbuf", "-oL", "dpdk-testpmd", "--no-pci", "--no-telemetry", "--no-huge", "-m", "1024",
-               "--no-shconf", "--file-prefix", f"study-{folder.parent.name}",
+               "--no-shconf", "--file-prefix", f"study-{os.getpid()}",
                "--lcores", f"0@{cpu},1@{cpu}", *vdevs,
                "--", "-i", "--disable-link-check", f"--total-num-mbufs={65536 + 4096 * guests}",
                "--nb-cores=1", "--forward-mode=io", "--auto-start"]

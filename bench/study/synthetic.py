@@ -96,7 +96,7 @@ def throughput_by_guests(study: Study) -> None:
                 pattern = "pairs" if count == 1 else "both"
                 point = Point({"guests": count, "size": 64},
                               {"size": 64, "receive": "poll", "arrivals": "max", "pattern": pattern},
-                              part=f"{count} guests")
+                              part=f"guests={count}")
                 take(study, 4, contestant, run, max(count, 2), [point])
 
 
