@@ -51,23 +51,78 @@ class Work:
 
 
 WORKS = (
-    Work("64 B guest to guest, one core of switch", "at least 2 times ovs-dpdk, and over 14.88 Mpps",
-         3, "received_pps", (("size", ("64",)), ("flows", ("1",))), "pps", "higher", 2.0),
-    Work("1500 B guest to guest, one core of switch", "at least 1.8 times the best peer",
-         3, "received_bps", (("size", ("1500", "1514")), ("flows", ("1",))), "bps", "higher", 1.8),
-    Work("64 B packets per second of the switch's processor time, at 50 % load", "at least 3 times the best peer",
-         6, "cpu_ns_per_packet", (("size", ("64",)), ("load", ("50",))), "pps", "higher", 3.0,
-         lambda ns: 1e9 / ns if ns > 0 else float("inf")),
-    Work("TCP, two real Linux guests", "at least 1.3 times the best peer",
-         11, "received_bps", (("streams", ("1",)),), "bps", "higher", 1.3),
-    Work("Ping-pong between real guests, median", "not above the best peer",
-         11, "delay_p50_us", (("test", ("rr",)),), "us", "lower", 1.0),
-    Work("99th percentile of delay, each switch at 50 % of its own load (64 B)", "not above the best peer",
-         6, "delay_p99_us", (("size", ("64",)), ("load", ("50",))), "us", "lower", 1.0),
-    Work("99th percentile of delay, all at the same rate, 50 % of what convoy natural carries (64 B)",
-         "not above the best peer",
-         7, "delay_p99_us", (("load", ("50",)),), "us", "lower", 1.0),
-)  # fmt: skip
+    Work(
+        "64 B guest to guest, one core of switch",
+        "at least 2 times ovs-dpdk, and over 14.88 Mpps",
+        3,
+        "received_pps",
+        (("size", ("64",)), ("flows", ("1",))),
+        "pps",
+        "higher",
+        2.0,
+    ),
+    Work(
+        "1500 B guest to guest, one core of switch",
+        "at least 1.8 times the best peer",
+        3,
+        "received_bps",
+        (("size", ("1500", "1514")), ("flows", ("1",))),
+        "bps",
+        "higher",
+        1.8,
+    ),
+    Work(
+        "64 B packets per second of the switch's processor time, at 50 % load",
+        "at least 3 times the best peer",
+        6,
+        "cpu_ns_per_packet",
+        (("size", ("64",)), ("load", ("50",))),
+        "pps",
+        "higher",
+        3.0,
+        lambda ns: 1e9 / ns if ns > 0 else float("inf"),
+    ),
+    Work(
+        "TCP, two real Linux guests",
+        "at least 1.3 times the best peer",
+        11,
+        "received_bps",
+        (("streams", ("1",)),),
+        "bps",
+        "higher",
+        1.3,
+    ),
+    Work(
+        "Ping-pong between real guests, median",
+        "not above the best peer",
+        11,
+        "delay_p50_us",
+        (("test", ("rr",)),),
+        "us",
+        "lower",
+        1.0,
+    ),
+    Work(
+        "99th percentile of delay, each switch at 50 % of its own load (64 B)",
+        "not above the best peer",
+        6,
+        "delay_p99_us",
+        (("size", ("64",)), ("load", ("50",))),
+        "us",
+        "lower",
+        1.0,
+    ),
+    Work(
+        "99th percentile of delay, all at the same rate, 50 % of what convoy natural carries (64 B)",
+        "not above the best peer",
+        7,
+        "delay_p99_us",
+        (("load", ("50",)),),
+        "us",
+        "lower",
+        1.0,
+    ),
+)
 SHARE_LEAST, FAIRNESS_LEAST = 0.9, 0.99
 
 
@@ -94,9 +149,11 @@ def figures_of(medians: Medians, work: Work) -> list[Figure]:
     for place, spread in places.items():
         value = work.turn(spread.median)
         setting = ", ".join(
-            text for name, text in (("t_us", "T = {} µs"), ("d_us", "D = {} µs"), ("rule", "{}"))
-            if place.value(name) for text in (text.format(place.value(name)),)
-        )  # fmt: skip
+            text
+            for name, text in (("t_us", "T = {} µs"), ("d_us", "D = {} µs"), ("rule", "{}"))
+            if place.value(name)
+            for text in (text.format(place.value(name)),)
+        )
         words = f"{quantity(value, work.family)}, {place.contestant}" + (f", {setting}" if setting else "")
         figures.append(Figure(place.contestant, value, words))
     return figures
@@ -116,13 +173,17 @@ def judge(work: Work, ours: Figure | None, peer: Figure | None, figures: list[Fi
         return (HOLDS if ours.value <= peer.value * work.ratio else FAILS), ""
     if work.metric != "received_pps":
         return (HOLDS if ours.value >= peer.value * work.ratio else FAILS), ""
-    return judge_first(work, ours, best([figure for figure in figures if figure.contestant == "ovs-dpdk"], "higher"))
+    return judge_first(
+        work, ours, best([figure for figure in figures if figure.contestant == "ovs-dpdk"], "higher")
+    )
 
 
 def judge_first(work: Work, ours: Figure, ovs: Figure | None) -> tuple[str, str]:
     """The row that names Open vSwitch, and a rate."""
     if not ovs:
-        return (OPEN, "ovs-dpdk was not measured") if ours.value > LINE_RATE_PPS else (FAILS, "below 14.88 Mpps")
+        return (
+            (OPEN, "ovs-dpdk was not measured") if ours.value > LINE_RATE_PPS else (FAILS, "below 14.88 Mpps")
+        )
     over = "over" if ours.value > LINE_RATE_PPS else "not over"
     holds = ours.value >= work.ratio * ovs.value and ours.value > LINE_RATE_PPS
     return (HOLDS if holds else FAILS), f"{number(ours.value / ovs.value)} times ovs-dpdk, {over} 14.88 Mpps"
@@ -159,8 +220,11 @@ def make_scale_row(medians: Medians) -> Row:
     """The row about 64 guests; it is held against fixed marks, and peers are shown beside it."""
     found = [scale_figure(medians, name) for name in sorted(medians.contestants())]
     figures = [pair for pair in found if pair]
-    ours = max((pair for pair in figures if pair[0].contestant.startswith("convoy")), default=None,
-               key=lambda pair: (pair[1] >= FAIRNESS_LEAST, pair[0].value))
+    ours = max(
+        (pair for pair in figures if pair[0].contestant.startswith("convoy")),
+        default=None,
+        key=lambda pair: (pair[1] >= FAIRNESS_LEAST, pair[0].value),
+    )
     default = next((figure for figure, _ in figures if figure.contestant == DEFAULT_MODE), None)
     peer = best([figure for figure, _ in figures if figure.contestant in PEERS], "higher")
     verdict, why = OPEN, "not with both 2 and 64 guests"
@@ -169,8 +233,16 @@ def make_scale_row(medians: Medians) -> Row:
     best_one = ours[0] if ours else None
     ratio = number(best_one.value / peer.value) if best_one and peer and peer.value else ""
     is_default = best_one is not None and best_one.contestant == DEFAULT_MODE
-    return Row("Total over 64 guests against that over 2 (64 B)", best_one, None if is_default else default, peer,
-               ratio, "at least 90 %, Jain at least 0.99", verdict, why)
+    return Row(
+        "Total over 64 guests against that over 2 (64 B)",
+        best_one,
+        None if is_default else default,
+        peer,
+        ratio,
+        "at least 90 %, Jain at least 0.99",
+        verdict,
+        why,
+    )
 
 
 def rows(medians: Medians) -> list[Row]:

@@ -16,19 +16,44 @@ from .units import metric_of, number, quantity, unit_for
 
 # Contestants in the order of the page. The place is the style (colour and marker), everywhere the same.
 ORDER = (
-    "convoy adaptive", "convoy natural", "convoy fixed", "convoy off",
-    "ovs-dpdk", "testpmd", "bridge+tap", "native", "model",
-)  # fmt: skip
+    "convoy adaptive",
+    "convoy natural",
+    "convoy fixed",
+    "convoy off",
+    "ovs-dpdk",
+    "testpmd",
+    "bridge+tap",
+    "native",
+    "model",
+)
 MODEL = "model"
 
 # How a parameter is said beside its value.
 WORDS = {
-    "rule": "{}", "test": "{}", "size": "{} bytes", "flows": "{} flows", "k": "K = {}", "guests": "{} guests",
-    "line": "{} line", "load": "load {} %", "arrivals": "{}", "step": "{}", "beside": "beside: {}",
-    "streams": "{} streams", "direction": "{}", "place": "{}", "frames": "{}", "t_us": "T = {} µs",
-    "d_us": "D = {} µs", "change": "{}", "from": "from {} %", "to": "to {} %", "speed": "speed {}",
-    "rate": "at {}/s", "receive": "guests {}",
-}  # fmt: skip
+    "rule": "{}",
+    "test": "{}",
+    "size": "{} bytes",
+    "flows": "{} flows",
+    "k": "K = {}",
+    "guests": "{} guests",
+    "line": "{} line",
+    "load": "load {} %",
+    "arrivals": "{}",
+    "step": "{}",
+    "beside": "beside: {}",
+    "streams": "{} streams",
+    "direction": "{}",
+    "place": "{}",
+    "frames": "{}",
+    "t_us": "T = {} µs",
+    "d_us": "D = {} µs",
+    "change": "{}",
+    "from": "from {} %",
+    "to": "to {} %",
+    "speed": "speed {}",
+    "rate": "at {}/s",
+    "receive": "guests {}",
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +139,9 @@ class Plot:
     outcome: Callable[[Drawn], str]  # what came out, from the data
     kind: str = "lines"  # or "bars": x makes the groups
     facets: tuple[str, ...] = ()  # parameters of which each value gets a plot of its own
-    where: tuple[tuple[str, Callable[[str], bool]], ...] = ()  # parameter: is a value wanted; points without it pass
+    where: tuple[
+        tuple[str, Callable[[str], bool]], ...
+    ] = ()  # parameter: is a value wanted; points without it pass
     contestants: tuple[str, ...] = ()  # wanted; none: all
     x_scale: str = "auto"  # "log", "linear"
     y_scale: str = "auto"
@@ -122,7 +149,19 @@ class Plot:
 
 
 # Words whose order is not that of the alphabet.
-FIRST_WORDS = ("none", "bulk", "other", "same", "flood", "stopped", "transmit", "receive", "native", "driver", "guest")
+FIRST_WORDS = (
+    "none",
+    "bulk",
+    "other",
+    "same",
+    "flood",
+    "stopped",
+    "transmit",
+    "receive",
+    "native",
+    "driver",
+    "guest",
+)
 VALUES = {
     "frames": {"super": "super-packets", "1500": "1500-byte packets"},
     "receive": {"call": "wait for calls", "poll": "poll"},
@@ -160,7 +199,9 @@ def is_wanted(plot: Plot, place: Place) -> bool:
         return False
     if plot.contestants and place.contestant not in plot.contestants:
         return False
-    return all(not place.value(name) or is_wanted_value(place.value(name)) for name, is_wanted_value in plot.where)
+    return all(
+        not place.value(name) or is_wanted_value(place.value(name)) for name, is_wanted_value in plot.where
+    )
 
 
 def x_text_of(x: str, place: Place) -> str:
@@ -196,7 +237,9 @@ def varying(samples: list[Sample], apart_from: Iterable[str]) -> list[str]:
 
 
 def line_label(contestant: str, parameters: Parameters, is_alone: bool) -> str:
-    words = ", ".join(say_parameter(name, value) for name, value in parameters if value and value != contestant)
+    words = ", ".join(
+        say_parameter(name, value) for name, value in parameters if value and value != contestant
+    )
     if is_alone and words and contestant != MODEL:
         return words
     return f"{contestant}, {words}" if words else contestant
@@ -215,15 +258,19 @@ def make_lines(plot: Plot, samples: list[Sample]) -> list[Line]:
     order = sorted(groups, key=lambda key: (contestant_key(key[0]), [sort_key(value) for _, value in key[1]]))
     return [
         Line(
-            line_label(contestant, parameters, is_alone), contestant, parameters,
-            sorted(groups[contestant, parameters], key=lambda sample: sort_key(x_text_of(along, sample.place))),
+            line_label(contestant, parameters, is_alone),
+            contestant,
+            parameters,
+            sorted(
+                groups[contestant, parameters], key=lambda sample: sort_key(x_text_of(along, sample.place))
+            ),
         )
         for contestant, parameters in order
-    ]  # fmt: skip
+    ]
 
 
 def select(plot: Plot, medians: Medians) -> list[Drawn]:
-    """What the plot shows of the medians: one for each value of its facet; none where nothing was measured."""
+    """What the plot shows of the medians, for each value of its facets; none where nothing was measured."""
     places = {place: metrics for place, metrics in medians.by_place.items() if is_wanted(plot, place)}
     for metric in plot.y:
         samples = [sample_of(plot, place, metrics, metric) for place, metrics in places.items()]
@@ -239,18 +286,21 @@ def select(plot: Plot, medians: Medians) -> list[Drawn]:
 
 
 def styles_of(lines: list[Line]) -> list[int]:
-    """A contestant's own style where it has one line; otherwise styles in turn, a model's that of what it models."""
+    """A contestant's own style where each has one line, else styles in turn; a model's is that of what it models."""
     measured = [line for line in lines if line.contestant != MODEL]
     contestants = [line.contestant for line in measured]
     if len(set(contestants)) == len(contestants):
         styles = [contestant_key(contestant)[0] for contestant in contestants]
     else:
         styles = list(range(len(measured)))
-    of_parameters = {line.parameters: style for line, style in zip(measured, styles, strict=True) if line.parameters}
+    of_parameters = {
+        line.parameters: style for line, style in zip(measured, styles, strict=True) if line.parameters
+    }
     remaining = iter(styles)
     model = ORDER.index(MODEL)
     return [
-        of_parameters.get(line.parameters, model) if line.contestant == MODEL else next(remaining) for line in lines
+        of_parameters.get(line.parameters, model) if line.contestant == MODEL else next(remaining)
+        for line in lines
     ]
 
 
@@ -265,7 +315,9 @@ def spread_text(drawn: Drawn, spread: Spread) -> str:
 def axis_title(metric: str, unit: str) -> str:
     """A metric as an axis names it."""
     known = metric_of(metric)
-    arrow = {"higher": ", higher is better", "lower": ", lower is better", "zero": ", 0 is best"}.get(known.better, "")
+    arrow = {"higher": ", higher is better", "lower": ", lower is better", "zero": ", 0 is best"}.get(
+        known.better, ""
+    )
     return known.label + (f" [{unit}]" if unit else "") + arrow
 
 
@@ -295,22 +347,29 @@ def draw_as_lines(drawn: Drawn, alone: bool) -> str:
     )
     series = [
         svg.Series(
-            line.label, style,
+            line.label,
+            style,
             [
                 svg.Mark(
-                    sample.x.median / x_divisor, sample.y.median / divisor,
-                    sample.y.low / divisor, sample.y.high / divisor,
-                    sample.x.low / x_divisor, sample.x.high / x_divisor,
+                    sample.x.median / x_divisor,
+                    sample.y.median / divisor,
+                    sample.y.low / divisor,
+                    sample.y.high / divisor,
+                    sample.x.low / x_divisor,
+                    sample.x.high / x_divisor,
                     note_of(drawn, line, sample),
                 )
                 for sample in line.samples
             ],
-            not line.is_ours, line.contestant == MODEL,
+            not line.is_ours,
+            line.contestant == MODEL,
         )
         for line, style in zip(drawn.lines, styles_of(drawn.lines), strict=True)
-    ]  # fmt: skip
+    ]
     levels = [svg.Guide(level / divisor, text) for level, text in guides]
-    return svg.draw_lines(drawn.title, x_axis, svg.Axis(axis_title(drawn.metric, unit), y_is_log), series, levels, alone)
+    return svg.draw_lines(
+        drawn.title, x_axis, svg.Axis(axis_title(drawn.metric, unit), y_is_log), series, levels, alone
+    )
 
 
 def note_of(drawn: Drawn, line: Line, sample: Sample) -> str:
@@ -323,10 +382,14 @@ def draw_as_bars(drawn: Drawn, alone: bool) -> str:
     samples = [sample for line in drawn.lines for sample in line.samples]
     values = [value for sample in samples for value in (sample.y.low, sample.y.high, sample.y.median)]
     log = is_log(plot.y_scale, values, 1.7)
-    unit, divisor = unit_for(drawn.family, math.sqrt(min(values) * max(values)) if log else max(map(abs, values)))
+    unit, divisor = unit_for(
+        drawn.family, math.sqrt(min(values) * max(values)) if log else max(map(abs, values))
+    )
     # Bars have their names beside them: the colour is the contestant's, or that of a setting of the only one.
     is_alone = len({line.contestant for line in drawn.lines}) == 1
-    styles = styles_of(drawn.lines) if is_alone else [contestant_key(line.contestant)[0] for line in drawn.lines]
+    styles = (
+        styles_of(drawn.lines) if is_alone else [contestant_key(line.contestant)[0] for line in drawn.lines]
+    )
     texts = drawn.x_texts()
     # One line alone needs no groups: what is on its x names the bars.
     is_flat = len(drawn.lines) == 1
@@ -335,15 +398,21 @@ def draw_as_bars(drawn: Drawn, alone: bool) -> str:
         words = say_parameter(plot.x, text)
         groups.setdefault("" if is_flat or len(texts) == 1 else words, []).extend(
             svg.Bar(
-                words if is_flat and len(texts) > 1 else line.label, style,
-                sample.y.median / divisor, sample.y.low / divisor, sample.y.high / divisor,
-                drawn.say(sample.y.median), note_of(drawn, line, sample),
+                words if is_flat and len(texts) > 1 else line.label,
+                style,
+                sample.y.median / divisor,
+                sample.y.low / divisor,
+                sample.y.high / divisor,
+                drawn.say(sample.y.median),
+                note_of(drawn, line, sample),
             )
             for line, style in zip(drawn.lines, styles, strict=True)
             for sample in line.samples
             if sample.x_text == text
-        )  # fmt: skip
-    return svg.draw_bars(drawn.title, svg.Axis(axis_title(drawn.metric, unit), log), list(groups.items()), alone)
+        )
+    return svg.draw_bars(
+        drawn.title, svg.Axis(axis_title(drawn.metric, unit), log), list(groups.items()), alone
+    )
 
 
 def is_bars(drawn: Drawn) -> bool:

@@ -86,7 +86,8 @@ def read_medians(path: Path) -> Medians:
         for metric, value in metrics.items():
             values.setdefault(place, {}).setdefault(metric, []).append(value)
     by_place = {
-        place: {metric: spread_of(of_runs) for metric, of_runs in metrics.items()} for place, metrics in values.items()
+        place: {metric: spread_of(of_runs) for metric, of_runs in metrics.items()}
+        for place, metrics in values.items()
     }
     return Medians(by_place, unread)
 

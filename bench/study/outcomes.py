@@ -88,8 +88,14 @@ def guests_and_native(drawn: Drawn) -> str:
     """What guests and the host itself have, without a judgement."""
     said = []
     for text in drawn.x_texts():
-        found = [(line, spread.median) for line in drawn.lines if is_guest(line) and (spread := line.at(text))]
-        native = [(line, spread.median) for line in drawn.lines if line.contestant == "native" and (spread := line.at(text))]
+        found = [
+            (line, spread.median) for line in drawn.lines if is_guest(line) and (spread := line.at(text))
+        ]
+        native = [
+            (line, spread.median)
+            for line in drawn.lines
+            if line.contestant == "native" and (spread := line.at(text))
+        ]
         words = ", ".join(f"{line.label} {drawn.say(value)}" for line, value in found + native)
         if words:
             said.append(f"{capital(say_parameter(drawn.plot.x, text))}: {words}.")
@@ -113,9 +119,10 @@ def convoy_effect(drawn: Drawn) -> str:
         if costs:
             first, last = line.samples[0], line.samples[-1]
             said.append(
-                f"{capital(line.label)}: convoys of {last.x_text} carry {times(last.y.median, first.y.median)} what "
-                f"convoys of {first.x_text} carry; c0 = {number(costs.c0_ns)} ns per convoy and "
-                f"c1 = {number(costs.c1_ns)} ns per packet, {say_fit(costs.error_max)}."
+                f"{capital(line.label)}: convoys of {last.x_text} carry"
+                f" {times(last.y.median, first.y.median)} what convoys of {first.x_text} carry; c0 ="
+                f" {number(costs.c0_ns)} ns per convoy and c1 = {number(costs.c1_ns)} ns per packet,"
+                f" {say_fit(costs.error_max)}."
             )
     return " ".join(said)
 
@@ -145,7 +152,9 @@ def worst_of_all(drawn: Drawn) -> str:
         if line.contestant != MODEL:
             pick = min if better == "higher" else max
             worst = pick(line.samples, key=lambda sample: sample.y.median)
-            said.append(f"{line.label} {drawn.say(worst.y.median)} ({say_parameter(drawn.plot.x, worst.x_text)})")
+            said.append(
+                f"{line.label} {drawn.say(worst.y.median)} ({say_parameter(drawn.plot.x, worst.x_text)})"
+            )
     return "Worst value of each: " + "; ".join(said) + "." if said else ""
 
 
@@ -175,7 +184,9 @@ def line_filled(drawn: Drawn) -> str:
         else:
             most = max(line.samples, key=lambda sample: sample.y.median)
             said.append(f"{line.label} does not fill it ({number(100 * most.y.median / rate)} % at most)")
-    return f"Full means {LINE_FULL:.0%} of the line's rate. ".replace("%", " %") + capital("; ".join(said)) + "."
+    return (
+        f"Full means {LINE_FULL:.0%} of the line's rate. ".replace("%", " %") + capital("; ".join(said)) + "."
+    )
 
 
 def frontier(drawn: Drawn) -> str:
@@ -205,8 +216,8 @@ def least_work(drawn: Drawn) -> str:
     line, sample = min(found, key=lambda pair: pair[1].x.median)
     load = say_parameter("load", sample.place.value("load"))
     return (
-        f"The fewest calls per packet, {quantity(sample.x.median, x.family)}, has {line.label} at {load}, with a delay "
-        f"of {drawn.say(sample.y.median)}."
+        f"The fewest calls per packet, {quantity(sample.x.median, x.family)}, has {line.label} at {load},"
+        f" with a delay of {drawn.say(sample.y.median)}."
     )
 
 
@@ -224,7 +235,7 @@ def of_reference(reference: str):
                 ratio = times(worst.y.median, base.median)
                 said.append(f"{line.label} {ratio} ({worst.x_text})")
         where = say_parameter(drawn.plot.x, reference)
-        return f"Worst case against \"{where}\": " + "; ".join(said) + "." if said else ""
+        return f'Worst case against "{where}": ' + "; ".join(said) + "." if said else ""
 
     return outcome
 

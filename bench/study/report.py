@@ -30,12 +30,16 @@ p{margin:6px 0}a{color:var(--c0)}.quiet,figcaption .runs{color:var(--quiet)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px;margin:8px 0}
 th,td{padding:4px 10px 4px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid)}
 td.number,th.number{text-align:right;white-space:nowrap}.summary td,.summary th{padding-right:14px}
-.verdict{font-weight:600;white-space:nowrap}.holds::before{content:"\\2713\\a0"}.fails::before{content:"\\2717\\a0"}
+.verdict{font-weight:600;white-space:nowrap}
+.holds::before{content:"\\2713\\a0"}.fails::before{content:"\\2717\\a0"}
 .fails{color:var(--c4)}.holds{color:var(--c1)}
 figure{margin:10px 0 22px}figure .wide svg{display:block;width:100%;min-width:620px;height:auto}
-figcaption{font-size:15px}.came{border-left:4px solid var(--c0);padding-left:10px}summary{cursor:pointer;color:var(--quiet);font-size:14px}
-.note{border-left:4px solid var(--c5);padding:2px 12px;margin:12px 0}code{font-size:14px;overflow-wrap:anywhere}
-nav ol{columns:2;padding-left:24px}dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:14px}
+figcaption{font-size:15px}.came{border-left:4px solid var(--c0);padding-left:10px}
+summary{cursor:pointer;color:var(--quiet);font-size:14px}
+.note{border-left:4px solid var(--c5);padding:2px 12px;margin:12px 0}
+code{font-size:14px;overflow-wrap:anywhere}
+nav ol{columns:2;padding-left:24px}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:14px}
 dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere}
 @media print{main{max-width:none}figure,tr{break-inside:avoid}nav{display:none}h2,h3{break-after:avoid}}
 @media (max-width:600px){nav ol{columns:1}dl{grid-template-columns:1fr}}
@@ -58,26 +62,49 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], numbers_from: int,
 
     def row(tag: str, cells: Iterable[str]) -> str:
         kind = ' class="number"'
-        return "<tr>" + "".join(
-            f"<{tag}{kind if index >= numbers_from else ''}>{cell}</{tag}>" for index, cell in enumerate(cells)
-        ) + "</tr>"  # fmt: skip
+        return (
+            "<tr>"
+            + "".join(
+                f"<{tag}{kind if index >= numbers_from else ''}>{cell}</{tag}>"
+                for index, cell in enumerate(cells)
+            )
+            + "</tr>"
+        )
 
     name = f' class="{css}"' if css else ""
     body = "\n".join(row("td", cells) for cells in rows)
-    return f'<div class="wide"><table{name}><thead>{row("th", head)}</thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="wide"><table{name}><thead>{row("th", head)}</thead><tbody>{body}</tbody></table></div>'
+    )
 
 
-# --- the top of the page ---------------------------------------------------------------------------------------
+# --- the top of the page ------------------------------------------------------------------------------
 
 FACTS = (
-    ("command", "Command"), ("kind", "Study"), ("date", "Begun"), ("written", "Ended"), ("processor", "Processor"),
-    ("cores", "Processors"), ("memory_bytes", "Memory"), ("kernel", "Kernel"), ("system", "System"),
-    ("switch_processor", "Processor of the switch"), ("guest_processors", "Processors of the guests"),
-    ("shared_cores", "Processors that share the switch's core"), ("runs", "Runs"), ("seconds", "Seconds of one measurement"),
-    ("warm_up", "Seconds of warm-up"), ("versions", "Versions"), ("features", "Features negotiated"),
-    ("peers", "Peers that took part"), ("missing", "Peers missing"), ("failed", "Left out on the way"),
-    ("experiments", "Experiments asked for"), ("done", "Experiments done"), ("build_id", "Build"),
-)  # fmt: skip
+    ("command", "Command"),
+    ("kind", "Study"),
+    ("date", "Begun"),
+    ("written", "Ended"),
+    ("processor", "Processor"),
+    ("cores", "Processors"),
+    ("memory_bytes", "Memory"),
+    ("kernel", "Kernel"),
+    ("system", "System"),
+    ("switch_processor", "Processor of the switch"),
+    ("guest_processors", "Processors of the guests"),
+    ("shared_cores", "Processors that share the switch's core"),
+    ("runs", "Runs"),
+    ("seconds", "Seconds of one measurement"),
+    ("warm_up", "Seconds of warm-up"),
+    ("versions", "Versions"),
+    ("features", "Features negotiated"),
+    ("peers", "Peers that took part"),
+    ("missing", "Peers missing"),
+    ("failed", "Left out on the way"),
+    ("experiments", "Experiments asked for"),
+    ("done", "Experiments done"),
+    ("build_id", "Build"),
+)
 
 
 def say_fact(name: str, value: object) -> str:
@@ -124,17 +151,22 @@ def summary_table(medians: Medians) -> str:
 
     def ours(row: ahead.Row) -> str:
         said = text(row.ours.text) if row.ours else "not measured"
-        return said + (f'<br/><span class="quiet">{text(row.default.text)} (default)</span>' if row.default else "")
+        return said + (
+            f'<br/><span class="quiet">{text(row.default.text)} (default)</span>' if row.default else ""
+        )
 
     rows = [
         (
-            text(row.work), ours(row), text(row.peer.text) if row.peer else "not measured", text(row.ratio) or "–",
+            text(row.work),
+            ours(row),
+            text(row.peer.text) if row.peer else "not measured",
+            text(row.ratio) or "–",
             text(row.target),
             f'<span class="verdict {kinds[row.verdict]}">{row.verdict}</span>'
             + (f'<br/><span class="quiet">{text(row.why)}</span>' if row.why else ""),
         )
         for row in ahead.rows(medians)
-    ]  # fmt: skip
+    ]
     head = ("Work", "Our best mode", "Best peer", "Ratio", "Target", "Holds?")
     return table(head, rows, len(head), "summary")
 
@@ -147,10 +179,12 @@ def runs_sentence(medians: Medians, facts: dict) -> str:
     runs = f"{high} run{'s' if high != 1 else ''}" if low == high else f"{low} to {high} runs"
     quick = facts.get("kind") == "quick"
     kind = " This was a quick study, with few points and short runs: good for a first look." if quick else ""
-    return f"Every figure is a median of {runs}; bars and bands go from the least to the most of the runs.{kind}"
+    return (
+        f"Every figure is a median of {runs}; bars and bands go from the least to the most of the runs.{kind}"
+    )
 
 
-# --- sections --------------------------------------------------------------------------------------------------
+# --- sections -----------------------------------------------------------------------------------------
 
 
 def say_runs(drawn: Drawn) -> str:
@@ -199,7 +233,11 @@ def all_medians(places: dict[Place, dict[str, Spread]]) -> str:
     """Everything that was measured in an experiment, plots or not."""
     metrics = sorted({metric for found in places.values() for metric in found})
     order = sorted(
-        places, key=lambda place: (contestant_key(place.contestant), [sort_key(value) for _, value in place.parameters])
+        places,
+        key=lambda place: (
+            contestant_key(place.contestant),
+            [sort_key(value) for _, value in place.parameters],
+        ),
     )
     rows = [
         [
@@ -240,13 +278,22 @@ def section(experiment: Experiment, medians: Medians) -> str:
 
 def page(medians: Medians, facts: dict) -> str:
     """The whole report."""
-    contents = "".join(f'<li><a href="#experiment-{one.number}">{text(one.title)}</a></li>' for one in EXPERIMENTS)
-    unread = f'<p class="note">{medians.unread} lines of points.csv could not be read.</p>' if medians.unread else ""
+    contents = "".join(
+        f'<li><a href="#experiment-{one.number}">{text(one.title)}</a></li>' for one in EXPERIMENTS
+    )
+    unread = (
+        f'<p class="note">{medians.unread} lines of points.csv could not be read.</p>'
+        if medians.unread
+        else ""
+    )
     return "\n".join(
         [
-            '<!DOCTYPE html>\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en" xml:lang="en"><head><meta charset="utf-8"/>'
-            '<meta name="viewport" content="width=device-width, initial-scale=1"/><title>Convoy: the study</title>'
-            f"<style>{style_sheet()}</style></head><body><main>",
+            (
+                '<!DOCTYPE html>\n<html xmlns="http://www.w3.org/1999/xhtml" lang="en"'
+                ' xml:lang="en"><head><meta charset="utf-8"/><meta name="viewport"'
+                ' content="width=device-width, initial-scale=1"/><title>Convoy: the'
+                f" study</title><style>{style_sheet()}</style></head><body><main>"
+            ),
             "<h1>Convoy: the study</h1>",
             f"<p>{text(runs_sentence(medians, facts))} {text(peers_sentence(medians, facts))}</p>{unread}",
             '<h2 id="ahead">Ahead of every peer?</h2>',
@@ -260,7 +307,7 @@ def page(medians: Medians, facts: dict) -> str:
     )
 
 
-# --- the command line ------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------------
 
 
 def read_facts(path: Path) -> dict:
@@ -313,7 +360,9 @@ def main(words: list[str]) -> int:
                 return fail(f"{asked.folder}/points.csv holds nothing that plot {asked.plot} shows")
             write_whole(asked.svg, draw(drawn, alone=True) + "\n")
         else:
-            write_whole(asked.folder / "report.html", page(medians, read_facts(asked.folder / "machine.json")))
+            write_whole(
+                asked.folder / "report.html", page(medians, read_facts(asked.folder / "machine.json"))
+            )
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}")
     return 0

@@ -17,8 +17,28 @@ LINE_HEIGHT = 17
 
 # For readers who see colours differently: the hues of Okabe and Ito, darker or lighter so that each
 # stands out from its background (3 to 1 and more).
-COLOURS_LIGHT = ["#0063a6", "#00755a", "#2f86b5", "#6e6e6e", "#b84700", "#8f6a00", "#a13f78", "#303030", "#7a4fb0"]
-COLOURS_DARK = ["#58aef0", "#2fc49b", "#9bd3f5", "#a9a9a9", "#ff8a4a", "#e8b530", "#e58dbd", "#e6e6e6", "#bd9bf0"]
+COLOURS_LIGHT = [
+    "#0063a6",
+    "#00755a",
+    "#2f86b5",
+    "#6e6e6e",
+    "#b84700",
+    "#8f6a00",
+    "#a13f78",
+    "#303030",
+    "#7a4fb0",
+]
+COLOURS_DARK = [
+    "#58aef0",
+    "#2fc49b",
+    "#9bd3f5",
+    "#a9a9a9",
+    "#ff8a4a",
+    "#e8b530",
+    "#e58dbd",
+    "#e6e6e6",
+    "#bd9bf0",
+]
 BACKGROUND_LIGHT = "#ffffff"
 BACKGROUND_DARK = "#16181c"
 
@@ -28,25 +48,39 @@ def theme_css(selector: str, dark: bool) -> str:
     colours = COLOURS_DARK if dark else COLOURS_LIGHT
     words = [f"--c{index}:{colour}" for index, colour in enumerate(colours)]
     if dark:
-        words += [f"--back:{BACKGROUND_DARK}", "--ink:#e8e8e8", "--quiet:#b0b4ba", "--grid:#34383f", "--axis:#8a9099"]
+        words += [
+            f"--back:{BACKGROUND_DARK}",
+            "--ink:#e8e8e8",
+            "--quiet:#b0b4ba",
+            "--grid:#34383f",
+            "--axis:#8a9099",
+        ]
     else:
-        words += [f"--back:{BACKGROUND_LIGHT}", "--ink:#1b1b1b", "--quiet:#555b63", "--grid:#e3e5e8", "--axis:#80868f"]
+        words += [
+            f"--back:{BACKGROUND_LIGHT}",
+            "--ink:#1b1b1b",
+            "--quiet:#555b63",
+            "--grid:#e3e5e8",
+            "--axis:#80868f",
+        ]
     return selector + "{" + ";".join(words) + "}"
 
 
 PLOT_CSS = (
-    ".plot text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:var(--ink)}"
-    ".plot .quiet{fill:var(--quiet)}.plot .head{font-weight:600}.plot .halo{paint-order:stroke;stroke:var(--back);stroke-width:5px}"
-    ".plot .bar{opacity:.82}.plot .title{font-size:16px;font-weight:600}"
-    ".plot .grid{stroke:var(--grid);stroke-width:1}.plot .axis{stroke:var(--axis);stroke-width:1}"
-    ".plot .guide{stroke:var(--ink);stroke-width:1.3;stroke-dasharray:2 4;fill:none}"
-    ".plot .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .dash{stroke-dasharray:7 4}"
-    ".plot .curve{fill:none;stroke-width:1.6;stroke-dasharray:2 3}"
-    ".plot .whisker{stroke-width:1.3;fill:none}.plot .band{opacity:.13;stroke:none}"
-    ".plot .leader{stroke-width:1;fill:none;opacity:.45}.plot .open{fill:var(--back)}.plot .back{fill:var(--back)}"
-) + "".join(
-    f".plot .s{index}{{stroke:var(--c{index})}}.plot .f{index}{{fill:var(--c{index})}}"
-    for index in range(len(COLOURS_LIGHT))
+    ".plot text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:var(--ink)}.plot"
+    " .quiet{fill:var(--quiet)}.plot .head{font-weight:600}.plot"
+    " .halo{paint-order:stroke;stroke:var(--back);stroke-width:5px}.plot .bar{opacity:.82}.plot"
+    " .title{font-size:16px;font-weight:600}.plot .grid{stroke:var(--grid);stroke-width:1}.plot"
+    " .axis{stroke:var(--axis);stroke-width:1}.plot"
+    " .guide{stroke:var(--ink);stroke-width:1.3;stroke-dasharray:2 4;fill:none}.plot"
+    " .line{fill:none;stroke-width:2;stroke-linejoin:round}.plot .dash{stroke-dasharray:7 4}.plot"
+    " .curve{fill:none;stroke-width:1.6;stroke-dasharray:2 3}.plot .whisker{stroke-width:1.3;fill:none}.plot"
+    " .band{opacity:.13;stroke:none}.plot .leader{stroke-width:1;fill:none;opacity:.45}.plot"
+    " .open{fill:var(--back)}.plot .back{fill:var(--back)}"
+    + "".join(
+        f".plot .s{index}{{stroke:var(--c{index})}}.plot .f{index}{{fill:var(--c{index})}}"
+        for index in range(len(COLOURS_LIGHT))
+    )
 )
 
 
@@ -151,9 +185,15 @@ def marker(x: float, y: float, style: int, size: float = 4.5) -> str:
     if shape in (0, 8):
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{s:.1f}" class="{css}"/>'
     if shape == 5:
-        return f'<path d="M{x - s:.1f},{y - s:.1f}l{2 * s},{2 * s}m0,{-2 * s}l{-2 * s},{2 * s}" class="{css}" stroke-width="2.4"/>'
+        return (
+            f'<path d="M{x - s:.1f},{y - s:.1f}l{2 * s},{2 * s}m0,{-2 * s}l{-2 * s},{2 * s}" class="{css}"'
+            ' stroke-width="2.4"/>'
+        )
     if shape == 6:
-        return f'<path d="M{x - s:.1f},{y:.1f}h{2 * s}M{x:.1f},{y - s:.1f}v{2 * s}" class="{css}" stroke-width="2.4"/>'
+        return (
+            f'<path d="M{x - s:.1f},{y:.1f}h{2 * s}M{x:.1f},{y - s:.1f}v{2 * s}" class="{css}"'
+            ' stroke-width="2.4"/>'
+        )
     corners = {
         1: [(-s, -s), (s, -s), (s, s), (-s, s)],
         2: [(0, -s * 1.2), (s * 1.1, s * 0.9), (-s * 1.1, s * 0.9)],
@@ -245,15 +285,21 @@ def open_svg(height: float, title: str, alone: bool) -> list[str]:
     name = escape(title, quote=True)
     space = ' xmlns="http://www.w3.org/2000/svg"'
     if not alone:
-        return [f'<svg{space} class="plot" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{name}">']
+        return [
+            f'<svg{space} class="plot" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{name}">'
+        ]
     css = (
         theme_css(".plot", False)
         + PLOT_CSS
-        + "@media screen and (prefers-color-scheme:dark){" + theme_css(".plot", True) + "}"
+        + "@media screen and (prefers-color-scheme:dark){"
+        + theme_css(".plot", True)
+        + "}"
     )
     return [
-        f'<svg{space} class="plot" viewBox="0 -34 {WIDTH} {height + 34:.0f}" width="{WIDTH}" '
-        f'height="{height + 34:.0f}" role="img" aria-label="{name}">',
+        (
+            f'<svg{space} class="plot" viewBox="0 -34 {WIDTH} {height + 34:.0f}" width="{WIDTH}" '
+            f'height="{height + 34:.0f}" role="img" aria-label="{name}">'
+        ),
         f"<style>{css}</style>",
         f'<rect x="0" y="-34" width="{WIDTH}" height="{height + 34:.0f}" rx="8" class="back"/>',
         write(14, -10, title, css="title"),
@@ -291,7 +337,9 @@ def draw_series(series: Series, frame: Frame, with_band: bool) -> list[str]:
     colour = series.style % len(COLOURS_LIGHT)
     points = [(frame.x.at(mark.x), frame.y.at(mark.y)) for mark in series.marks]
     if series.is_curve:
-        return [f'<polyline points="{places(points)}" class="curve s{colour}"/>'] + [marker_note(series, frame)]
+        return [f'<polyline points="{places(points)}" class="curve s{colour}"/>'] + [
+            marker_note(series, frame)
+        ]
     parts = []
     if with_band and len(points) > 1:
         above = [(frame.x.at(mark.x), frame.y.at(mark.y_high)) for mark in series.marks]
@@ -332,16 +380,20 @@ def draw_mark(mark: Mark, series: Series, frame: Frame) -> list[str]:
 
 
 def draw_labels(series: list[Series], frame: Frame) -> list[str]:
-    """A label for each series at its end, apart from the others, with a thin line to it where it ends at the right."""
+    """Labels beside the ends of the series, apart from each other, with thin lines to ends at the right."""
     ends = [(frame.x.at(one.marks[-1].x), frame.y.at(one.marks[-1].y)) for one in series]
-    heights = spread_labels([y for _, y in ends], frame.top - 4, max(frame.bottom, needed_bottom(series, frame.top)))
+    heights = spread_labels(
+        [y for _, y in ends], frame.top - 4, max(frame.bottom, needed_bottom(series, frame.top))
+    )
     parts = []
     x = frame.right + 22
     near = frame.right - (frame.right - frame.left) * 0.12
     for one, (end_x, end_y), y in zip(series, ends, heights, strict=True):
         colour = one.style % len(COLOURS_LIGHT)
         if end_x >= near:
-            parts.append(f'<polyline points="{places([(end_x, end_y), (x - 10, y)])}" class="leader s{colour}"/>')
+            parts.append(
+                f'<polyline points="{places([(end_x, end_y), (x - 10, y)])}" class="leader s{colour}"/>'
+            )
         if one.is_curve:
             parts.append(line(x - 8, y, x + 6, y, f"curve s{colour}"))
         else:
@@ -355,7 +407,12 @@ def needed_bottom(series: list[Series], top: float) -> float:
 
 
 def draw_lines(
-    title: str, x_axis: Axis, y_axis: Axis, series: list[Series], guides: list[Guide] | None = None, alone: bool = False
+    title: str,
+    x_axis: Axis,
+    y_axis: Axis,
+    series: list[Series],
+    guides: list[Guide] | None = None,
+    alone: bool = False,
 ) -> str:
     """Lines with markers over two axes. Values of a log axis must be above zero; every series has a mark."""
     guides = guides or []
@@ -366,7 +423,10 @@ def draw_lines(
     ys = [y for mark in marks for y in (mark.y_low, mark.y_high, mark.y)] + [guide.y for guide in guides]
     xs = [x for mark in marks for x in (mark.x_low, mark.x_high, mark.x)]
     frame = Frame(
-        left, right, top, bottom,
+        left,
+        right,
+        top,
+        bottom,
         make_scale(xs, x_axis, left + 6, right - 6, 0.02),
         make_scale(ys, y_axis, bottom, top, 0.05),
     )
@@ -429,6 +489,8 @@ def draw_bars(title: str, axis: Axis, groups: list[tuple[str, list[Bar]]], alone
         x = scale.at(value)
         ticks.append(line(x, 24, x, bottom, "grid"))
         ticks.append(write(x, bottom + 18, text, "middle", "quiet"))
-    ticks.append(line(left if axis.is_log else scale.at(0), 24, left if axis.is_log else scale.at(0), bottom, "axis"))
+    ticks.append(
+        line(left if axis.is_log else scale.at(0), 24, left if axis.is_log else scale.at(0), bottom, "axis")
+    )
     ticks.append(write((left + right) / 2, bottom + 40, axis.label, "middle", "head"))
     return "\n".join(open_svg(bottom + 52, title, alone) + ticks + parts + ["</svg>"])

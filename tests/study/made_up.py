@@ -14,9 +14,15 @@ SWITCHES = MODES + ("ovs-dpdk", "testpmd")
 REAL = MODES + ("ovs-dpdk", "testpmd", "bridge+tap", "native")
 RUNS = 3
 SPEED = {
-    "convoy off": 4.2e6, "convoy natural": 17.5e6, "convoy adaptive": 16.8e6, "convoy fixed": 18.1e6,
-    "ovs-dpdk": 8.1e6, "testpmd": 7.2e6, "bridge+tap": 0.9e6, "native": 2.1e6,
-}  # fmt: skip
+    "convoy off": 4.2e6,
+    "convoy natural": 17.5e6,
+    "convoy adaptive": 16.8e6,
+    "convoy fixed": 18.1e6,
+    "ovs-dpdk": 8.1e6,
+    "testpmd": 7.2e6,
+    "bridge+tap": 0.9e6,
+    "native": 2.1e6,
+}
 
 Row = tuple[int, str, str, int, str, float]
 
@@ -36,13 +42,21 @@ def classic() -> list[Row]:
     for frames, base in (("super", 14.7e9), ("1500", 7.4e9)):
         for direction, factor in (("transmit", 1.0), ("receive", 0.9)):
             words = f"direction={direction} frames={frames}"
-            rows += point(1, "native", f"{words} place=native", received_bps=base * factor, host_cpu_share=0.5)
+            rows += point(
+                1, "native", f"{words} place=native", received_bps=base * factor, host_cpu_share=0.5
+            )
             for index, contestant in enumerate(("convoy off", "convoy natural", "convoy adaptive")):
                 for place, share in (("driver", 0.7), ("guest", 0.35)):
-                    rows += point(1, contestant, f"{words} place={place}",
-                                  received_bps=base * factor * share * (0.5 + 0.25 * index), host_cpu_share=0.9)
-            rows += point(1, "bridge+tap", f"{words} place=guest", received_bps=base * factor * 0.3,
-                          host_cpu_share=0.95)
+                    rows += point(
+                        1,
+                        contestant,
+                        f"{words} place={place}",
+                        received_bps=base * factor * share * (0.5 + 0.25 * index),
+                        host_cpu_share=0.9,
+                    )
+            rows += point(
+                1, "bridge+tap", f"{words} place=guest", received_bps=base * factor * 0.3, host_cpu_share=0.95
+            )
     return rows
 
 
@@ -66,8 +80,13 @@ def frame_size() -> list[Row]:
         for flows in (1, 64):
             for size in (64, 128, 256, 512, 1024, 1280, 1514, 65549):
                 rate = 1 / (1 / SPEED[contestant] + size / 9e9) * (1 if flows == 1 else 0.9)
-                rows += point(3, contestant, f"flows={flows} size={size}", received_pps=rate,
-                              received_bps=rate * size * 8)
+                rows += point(
+                    3,
+                    contestant,
+                    f"flows={flows} size={size}",
+                    received_pps=rate,
+                    received_bps=rate * size * 8,
+                )
     return rows
 
 
@@ -76,11 +95,18 @@ def guests() -> list[Row]:
     for contestant in SWITCHES:
         for count in (1, 2, 4, 8, 16, 64):
             loss = 0.05 if contestant.startswith("convoy") else 0.4
-            rows += point(4, contestant, f"guests={count} size=64",
-                          received_pps=SPEED[contestant] * (1 - loss * count / 64),
-                          delay_p50_us=10 + 3 * count, delay_p99_us=40 + 9 * count)
-            rows += [(4, contestant, f"guests={count} size=64", run, "fairness", 0.999 - 0.001 * run * count / 64)
-                     for run in range(RUNS)]
+            rows += point(
+                4,
+                contestant,
+                f"guests={count} size=64",
+                received_pps=SPEED[contestant] * (1 - loss * count / 64),
+                delay_p50_us=10 + 3 * count,
+                delay_p99_us=40 + 9 * count,
+            )
+            rows += [
+                (4, contestant, f"guests={count} size=64", run, "fairness", 0.999 - 0.001 * run * count / 64)
+                for run in range(RUNS)
+            ]
     return rows
 
 
@@ -88,12 +114,22 @@ def the_line() -> list[Row]:
     rows = []
     for line, rate in (("1gbit", 1e9), ("10gbit", 10e9)):
         for direction in ("transmit", "receive"):
-            for contestant, most in (("convoy natural", 2.9e9), ("convoy adaptive", 3.3e9), ("bridge+tap", 2.5e9)):
+            for contestant, most in (
+                ("convoy natural", 2.9e9),
+                ("convoy adaptive", 3.3e9),
+                ("bridge+tap", 2.5e9),
+            ):
                 for count in (1, 2, 4):
-                    rows += point(5, contestant, f"direction={direction} guests={count} line={line}",
-                                  received_bps=min(rate * 0.94, most * count), fairness=0.97)
-            rows += point(5, "native", f"direction={direction} guests=1 line={line}",
-                          received_bps=min(rate * 0.94, 8e9))
+                    rows += point(
+                        5,
+                        contestant,
+                        f"direction={direction} guests={count} line={line}",
+                        received_bps=min(rate * 0.94, most * count),
+                        fairness=0.97,
+                    )
+            rows += point(
+                5, "native", f"direction={direction} guests=1 line={line}", received_bps=min(rate * 0.94, 8e9)
+            )
     return rows
 
 
@@ -106,9 +142,18 @@ def cost() -> list[Row]:
                 share = 1.0 if load == "max" else int(load) / 100
                 rate = SPEED[contestant] * share * (1 if size == 64 else 0.3)
                 used = 1.0 if polls else 0.15 + 0.8 * share
-                rows += point(6, contestant, f"load={load} size={size}", received_pps=rate, cpu_share=used,
-                              cpu_ns_per_packet=used * 1e9 / rate, rss_bytes=3e8 if polls else 9e6,
-                              calls_per_second=9e4 * share, kicks_per_second=4e4 * share, delay_p99_us=20 + 60 * share)
+                rows += point(
+                    6,
+                    contestant,
+                    f"load={load} size={size}",
+                    received_pps=rate,
+                    cpu_share=used,
+                    cpu_ns_per_packet=used * 1e9 / rate,
+                    rss_bytes=3e8 if polls else 9e6,
+                    calls_per_second=9e4 * share,
+                    kicks_per_second=4e4 * share,
+                    delay_p99_us=20 + 60 * share,
+                )
     return rows
 
 
@@ -123,9 +168,17 @@ def delay() -> list[Row]:
             carried = min(rate, SPEED[contestant])
             full = min(rate / SPEED[contestant], 0.98)
             middle = 5 + wait * (1 - load / 200) + 3 / (1 - full)
-            rows += point(7, contestant, f"load={load} size=64 {words}", received_pps=carried,
-                          delay_mean_us=middle, delay_p50_us=middle * 0.9, delay_p99_us=middle * 4,
-                          jitter_us=middle * 0.3, calls_per_packet=1 / (1 + wait + load / 10))
+            rows += point(
+                7,
+                contestant,
+                f"load={load} size=64 {words}",
+                received_pps=carried,
+                delay_mean_us=middle,
+                delay_p50_us=middle * 0.9,
+                delay_p99_us=middle * 4,
+                jitter_us=middle * 0.3,
+                calls_per_packet=1 / (1 + wait + load / 10),
+            )
     return rows + point(7, "convoy natural", "load=max size=64", received_pps=17.5e6, delay_p99_us=900)
 
 
@@ -134,21 +187,35 @@ def predictions() -> list[Row]:
     for contestant, words in (("convoy adaptive", "d_us=50"), ("convoy fixed", "k=16 t_us=50")):
         for load in (5, 25, 50):
             for arrivals, error in (("poisson", 0.03), ("constant", -0.12), ("onoff", 0.45)):
-                rows += point(8, contestant, f"{words} arrivals={arrivals} load={load} size=64",
-                              size_error=error, wait_error=-error * load / 30)
+                rows += point(
+                    8,
+                    contestant,
+                    f"{words} arrivals={arrivals} load={load} size=64",
+                    size_error=error,
+                    wait_error=-error * load / 30,
+                )
         for speed in (1, 10):
-            rows += point(8, contestant, f"{words} arrivals=trace size=64 speed={speed}", size_error=0.3,
-                          wait_error=0.6)
+            rows += point(
+                8, contestant, f"{words} arrivals=trace size=64 speed={speed}", size_error=0.3, wait_error=0.6
+            )
     return rows
 
 
 def changes() -> list[Row]:
     rows = []
-    kinds = [f"change=step from={low} to={high}" for low, high in ((5, 50), (50, 5), (1, 90), (90, 1), (25, 50))]
+    kinds = [
+        f"change=step from={low} to={high}" for low, high in ((5, 50), (50, 5), (1, 90), (90, 1), (25, 50))
+    ]
     for index, words in enumerate([*kinds, "change=ramp from=1 to=20", "change=bursts to=50"]):
         is_step = "step" in words
-        steps = {"settle_ms": 20.0 + 15 * index, "overshoot_k": 0.1 * index, "overshoot_t": 0.0} if is_step else {}
-        rows += point(9, "convoy adaptive", words + " size=64", delay_p99_us=90.0 + index, over_budget=0.02, **steps)
+        steps = (
+            {"settle_ms": 20.0 + 15 * index, "overshoot_k": 0.1 * index, "overshoot_t": 0.0}
+            if is_step
+            else {}
+        )
+        rows += point(
+            9, "convoy adaptive", words + " size=64", delay_p99_us=90.0 + index, over_budget=0.02, **steps
+        )
         for contestant in ("convoy natural", "ovs-dpdk", "testpmd"):
             rows += point(9, contestant, words + " size=64", delay_p99_us=70.0 * (index + 1))
     return rows
@@ -159,12 +226,20 @@ def beside() -> list[Row]:
     for contestant in ("convoy off", "convoy natural", "convoy adaptive", "ovs-dpdk", "testpmd"):
         for kind, value in (("none", 12), ("bulk", 30), ("flood", 90), ("stopped", 14)):
             worse = 1 if contestant.startswith("convoy") else 40
-            rows += point(10, contestant, f"beside={kind} rate=20000 size=64", delay_p50_us=value,
-                          delay_p99_us=value * 4 * worse, kept=0.95)
+            rows += point(
+                10,
+                contestant,
+                f"beside={kind} rate=20000 size=64",
+                delay_p50_us=value,
+                delay_p99_us=value * 4 * worse,
+                kept=0.95,
+            )
     for contestant in ("convoy off", "convoy natural", "convoy adaptive", "bridge+tap", "native"):
         for kind, value in (("none", 30), ("other", 60), ("same", 200), ("flood", 150), ("stopped", 35)):
             if (contestant, kind) != ("native", "stopped"):
-                rows += point(10, contestant, f"beside={kind} guests=real", delay_p50_us=value, delay_p99_us=value * 5)
+                rows += point(
+                    10, contestant, f"beside={kind} guests=real", delay_p50_us=value, delay_p99_us=value * 5
+                )
     return rows
 
 
@@ -172,20 +247,33 @@ def tcp() -> list[Row]:
     rows = []
     for index, contestant in enumerate(REAL):
         for streams in (1, 2, 4, 8, 16, 32, 64):
-            rows += point(11, contestant, f"streams={streams} test=stream",
-                          received_bps=(2e9 + index * 0.9e9) * (1 + streams / 100))
+            rows += point(
+                11,
+                contestant,
+                f"streams={streams} test=stream",
+                received_bps=(2e9 + index * 0.9e9) * (1 + streams / 100),
+            )
         rows += point(11, contestant, "test=rr", delay_p50_us=76 - 6 * index, delay_p99_us=300 - 20 * index)
     return rows
 
 
 MAKERS = (classic, convoy_size, frame_size, guests, the_line, cost, delay, predictions, changes, beside, tcp)
 FACTS = {
-    "command": "./study --peers", "kind": "full", "date": "2024-05-01T10:00:00+00:00", "processor": "Made-up CPU @ 3 GHz",
-    "cores": 4, "memory_bytes": 8 * 2**30, "kernel": "Linux 6.1.0", "runs": RUNS, "seconds": 1.0,
+    "command": "./study --peers",
+    "kind": "full",
+    "date": "2024-05-01T10:00:00+00:00",
+    "processor": "Made-up CPU @ 3 GHz",
+    "cores": 4,
+    "memory_bytes": 8 * 2**30,
+    "kernel": "Linux 6.1.0",
+    "runs": RUNS,
+    "seconds": 1.0,
     "versions": {"convoyd": "convoyd 0.1.0", "ovs-dpdk": "3.1.0"},
     "features": {"convoy natural": ["VIRTIO_F_VERSION_1", "VIRTIO_NET_F_MRG_RXBUF"]},
-    "peers": ["ovs-dpdk", "testpmd"], "missing": {}, "failed": {},
-}  # fmt: skip
+    "peers": ["ovs-dpdk", "testpmd"],
+    "missing": {},
+    "failed": {},
+}
 
 
 def all_rows() -> list[Row]:

@@ -21,7 +21,7 @@ from study.plots import EXPERIMENTS, PLOTS  # noqa: E402
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 SVG, XHTML = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xhtml}"
-HOSTILE = '</style></title><script>alert("1")</script> & \'x\' ]]>\x07'
+HOSTILE = "</style></title><script>alert(\"1\")</script> & 'x' ]]>\x07"
 
 
 class Folder(unittest.TestCase):
@@ -59,16 +59,20 @@ class MediansTest(Folder):
         return read_medians(path)
 
     def test_median_and_spread(self) -> None:
-        found = self.write("experiment,contestant,parameters,run,metric,value\n"
-                           "3,testpmd,flows=1 size=64,0,received_pps,5\n3,testpmd,flows=1 size=64,1,received_pps,1\n"
-                           "3,testpmd,size=64 flows=1,2,received_pps,4\n3,testpmd,flows=1 size=64,3,received_pps,9\n")
+        found = self.write(
+            "experiment,contestant,parameters,run,metric,value\n"
+            "3,testpmd,flows=1 size=64,0,received_pps,5\n3,testpmd,flows=1 size=64,1,received_pps,1\n"
+            "3,testpmd,size=64 flows=1,2,received_pps,4\n3,testpmd,flows=1 size=64,3,received_pps,9\n"
+        )
         (spread,) = [metrics["received_pps"] for metrics in found.by_place.values()]
         self.assertEqual((spread.median, spread.low, spread.high, spread.runs), (4.5, 1, 9, 4))
         self.assertEqual(found.unread, 0)
 
     def test_what_is_no_point(self) -> None:
-        found = self.write("3,testpmd,size=64,0,received_pps,5\n3,testpmd,size=64,zero,received_pps,6\n"
-                           "3,testpmd,size=64,1,received_pps,nan\nx\n3,testpmd,size=64,1,received_pps,60")
+        found = self.write(
+            "3,testpmd,size=64,0,received_pps,5\n3,testpmd,size=64,zero,received_pps,6\n"
+            "3,testpmd,size=64,1,received_pps,nan\nx\n3,testpmd,size=64,1,received_pps,60"
+        )
         (spread,) = [metrics["received_pps"] for metrics in found.by_place.values()]
         self.assertEqual((spread.median, spread.runs), (5, 1))  # 60 was cut off: it may have been 600
         self.assertEqual(found.unread, 3)
@@ -79,7 +83,15 @@ class MediansTest(Folder):
         self.assertEqual((metrics["loss"].median, metrics["loss"].runs), (0.25, 1))
 
     def test_numbers(self) -> None:
-        for text, value in (("64", 64), ("1gbit", 1e9), ("10g", 1e10), ("64k", 64e3), ("max", None), ("", None), ("nan", None)):
+        for text, value in (
+            ("64", 64),
+            ("1gbit", 1e9),
+            ("10g", 1e10),
+            ("64k", 64e3),
+            ("max", None),
+            ("", None),
+            ("nan", None),
+        ):
             self.assertEqual(as_number(text), value, text)
 
 
@@ -102,14 +114,18 @@ class EveryPlotTest(Folder):
             for one in drawn.select(plot, medians):
                 root = ElementTree.fromstring(drawn.draw(one))
                 samples = sum(len(line.samples) for line in one.lines if line.contestant != drawn.MODEL)
-                self.assertEqual(sum(1 for group in root.iter(SVG + "g") if group.find(SVG + "title") is not None), samples)
+                self.assertEqual(
+                    sum(1 for group in root.iter(SVG + "g") if group.find(SVG + "title") is not None), samples
+                )
 
     def test_page(self) -> None:
         page = self.page(made_up.all_rows())
         sections = [one.get("id") for one in page.iter(XHTML + "section")]
         self.assertEqual(sections, [f"experiment-{one.number}" for one in EXPERIMENTS])
         medians = read_medians(self.folder / "points.csv")
-        self.assertEqual(len(list(page.iter(SVG + "svg"))), sum(len(drawn.select(plot, medians)) for plot in PLOTS))
+        self.assertEqual(
+            len(list(page.iter(SVG + "svg"))), sum(len(drawn.select(plot, medians)) for plot in PLOTS)
+        )
         for figure in page.iter(XHTML + "figure"):
             self.assertEqual(len(list(figure.iter(XHTML + "details"))), 1)
             self.assertIn("Medians of 3 runs.", words_of(figure))
@@ -156,8 +172,14 @@ class MissingTest(Folder):
         self.assertNotIn("does not hold", words_of(page))
 
     def test_quick_study(self) -> None:
-        rows = [row for row in made_up.all_rows() if row[0] in (3, 6) and row[3] == 0
-                and ("size=64 " in row[2] + " ") and ("load=50" in row[2] or row[0] == 3)]  # fmt: skip
+        rows = [
+            row
+            for row in made_up.all_rows()
+            if row[0] in (3, 6)
+            and row[3] == 0
+            and ("size=64 " in row[2] + " ")
+            and ("load=50" in row[2] or row[0] == 3)
+        ]
         page = self.page(rows, {**made_up.FACTS, "kind": "quick"})
         self.assertIn("quick study", words_of(page))
         self.assertIn("median of 1 run;", words_of(page))
@@ -171,7 +193,9 @@ class EscapeTest(Folder):
         rows = made_up.point(3, hostile, f"size=64 flows=1 odd={word}", received_pps=1e6, received_bps=1e9)
         rows += made_up.point(3, "testpmd", f"size=128 flows={word}", received_pps=2e6)
         rows += made_up.point(10, hostile, f"beside={word}", delay_p50_us=3)
-        page = self.page(rows, {HOSTILE: HOSTILE, "versions": {HOSTILE: [HOSTILE]}, "missing": {"testpmd": HOSTILE}})
+        page = self.page(
+            rows, {HOSTILE: HOSTILE, "versions": {HOSTILE: [HOSTILE]}, "missing": {"testpmd": HOSTILE}}
+        )
         self.assertEqual([one for one in page.iter() if one.tag.endswith("script")], [])
         self.assertIn('<script>alert("1")</script>', "".join(page.itertext()))
         alone = drawn.draw(report.find_plot(read_medians(self.folder / "points.csv"), "10-p50"), True)
@@ -183,10 +207,17 @@ class GeometryTest(Folder):
         return ElementTree.fromstring(drawn.draw(self.drawn(rows, name)))
 
     def test_markers_lie_where_their_values_are(self) -> None:
-        rows = [row for size, value in ((100, 1e6), (200, 3e6), (400, 2e6))
-                for row in made_up.point(3, "convoy adaptive", f"flows=1 size={size}", received_pps=value)]  # fmt: skip
+        rows = [
+            row
+            for size, value in ((100, 1e6), (200, 3e6), (400, 2e6))
+            for row in made_up.point(3, "convoy adaptive", f"flows=1 size={size}", received_pps=value)
+        ]
         root = self.lines(rows, "3-pps")
-        found = [(float(one.get("cx")), float(one.get("cy"))) for group in root.iter(SVG + "g") for one in group.iter(SVG + "circle")]
+        found = [
+            (float(one.get("cx")), float(one.get("cy")))
+            for group in root.iter(SVG + "g")
+            for one in group.iter(SVG + "circle")
+        ]
         (x1, y1), (x2, y2), (x3, y3) = found
         self.assertAlmostEqual((y1 - y2) / (y1 - y3), 2.0, delta=0.02)  # 1 to 3 and 1 to 2
         self.assertAlmostEqual((x3 - x1) / (x2 - x1), 3.0, delta=0.02)  # 100 to 400 and 100 to 200
@@ -196,8 +227,11 @@ class GeometryTest(Folder):
         self.assertAlmostEqual((zero - y2) / (zero - y1), 3.0, delta=0.02)
 
     def test_whiskers_are_the_spread(self) -> None:
-        rows = [(3, "convoy adaptive", f"flows=1 size={size}", run, "received_pps", value)
-                for size in (100, 200) for run, value in enumerate((1e6, 2e6, 4e6))]  # fmt: skip
+        rows = [
+            (3, "convoy adaptive", f"flows=1 size={size}", run, "received_pps", value)
+            for size in (100, 200)
+            for run, value in enumerate((1e6, 2e6, 4e6))
+        ]
         root = self.lines(rows, "3-pps")
         group = next(root.iter(SVG + "g"))
         upright = next(one for one in group.iter(SVG + "line") if one.get("x1") == one.get("x2"))
@@ -220,8 +254,11 @@ class GeometryTest(Folder):
 
     def test_zero_and_equal_values_are_drawn(self) -> None:
         for values in ((0, 0), (0, 5000), (7, 7), (1e-9, 1e9)):
-            rows = [row for load, value in zip((10, 90), values, strict=True)
-                    for row in made_up.point(7, "convoy adaptive", f"load={load}", delay_p99_us=value)]  # fmt: skip
+            rows = [
+                row
+                for load, value in zip((10, 90), values, strict=True)
+                for row in made_up.point(7, "convoy adaptive", f"load={load}", delay_p99_us=value)
+            ]
             root = self.lines(rows, "7-adaptive-p99")
             places = [float(one.get("cy")) for one in root.iter(SVG + "circle")]
             self.assertTrue(places and all(math.isfinite(place) for place in places))
@@ -253,7 +290,7 @@ class GeometryTest(Folder):
 class ColourTest(unittest.TestCase):
     @staticmethod
     def luminance(colour: str) -> float:
-        parts = [int(colour[index:index + 2], 16) / 255 for index in (1, 3, 5)]
+        parts = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
         linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -272,8 +309,10 @@ class ColourTest(unittest.TestCase):
 
     def test_grey_is_enough(self) -> None:
         """Two series of a plot never share a marker, so that colour is not needed."""
-        shapes = [re.sub(r' class="[^"]*"', "", svg.marker(0, 0, style)) + str("open" in svg.marker(0, 0, style))
-                  for style in range(12)]  # fmt: skip
+        shapes = [
+            re.sub(r' class="[^"]*"', "", svg.marker(0, 0, style)) + str("open" in svg.marker(0, 0, style))
+            for style in range(12)
+        ]
         self.assertEqual(len(set(shapes)), 12)
 
 
@@ -292,13 +331,20 @@ class OutcomeTest(Folder):
         self.assertIn("no peer was", self.outcome(rows, "3-pps"))
         rows += made_up.point(3, "testpmd", "size=64 flows=1", received_pps=4e6)
         rows += made_up.point(3, "ovs-dpdk", "size=64 flows=1", received_pps=6e6)
-        self.assertEqual(self.outcome(rows, "3-pps"), "64 bytes: convoy natural has 12.0 Mpps, 2.00 times the 6.00 Mpps "
-                         "of ovs-dpdk, the best peer: ahead.")  # fmt: skip
+        self.assertEqual(
+            self.outcome(rows, "3-pps"),
+            (
+                "64 bytes: convoy natural has 12.0 Mpps, 2.00 times the 6.00 Mpps "
+                "of ovs-dpdk, the best peer: ahead."
+            ),
+        )
 
     def test_lower_is_better(self) -> None:
         rows = made_up.point(11, "convoy off", "test=rr", delay_p50_us=30)
         rows += made_up.point(11, "bridge+tap", "test=rr", delay_p50_us=20)
-        self.assertIn("1.50 times the 20.0 µs of bridge+tap, the best peer: behind.", self.outcome(rows, "11-rr"))
+        self.assertIn(
+            "1.50 times the 20.0 µs of bridge+tap, the best peer: behind.", self.outcome(rows, "11-rr")
+        )
 
     def test_line(self) -> None:
         said = self.outcome(made_up.the_line(), "5-filled-10gbit-transmit")
@@ -306,7 +352,9 @@ class OutcomeTest(Folder):
         self.assertIn("native does not fill it (80.0 % at most)", said)
 
     def test_many_guests(self) -> None:
-        self.assertIn("ovs-dpdk has 60.8 % of its total of 2 guests with 64", self.outcome(made_up.guests(), "4-total"))
+        self.assertIn(
+            "ovs-dpdk has 60.8 % of its total of 2 guests with 64", self.outcome(made_up.guests(), "4-total")
+        )
 
 
 class AheadTest(Folder):
@@ -315,32 +363,56 @@ class AheadTest(Folder):
     def verdict(self, row: int, rows: list[made_up.Row]) -> str:
         return ahead.rows(self.medians(rows))[row].verdict
 
-    def both(self, experiment: int, words: str, metric: str, ours: float, peers: dict[str, float]) -> list[made_up.Row]:
+    def both(
+        self, experiment: int, words: str, metric: str, ours: float, peers: dict[str, float]
+    ) -> list[made_up.Row]:
         rows = made_up.point(experiment, "convoy adaptive", words, **{metric: ours})
-        return rows + [row for name, value in peers.items() for row in made_up.point(experiment, name, words, **{metric: value})]
+        return rows + [
+            row
+            for name, value in peers.items()
+            for row in made_up.point(experiment, name, words, **{metric: value})
+        ]
 
     def test_small_frames(self) -> None:
         for ours, peers, verdict in (
-            (16e6, {"ovs-dpdk": 7.9e6}, ahead.HOLDS), (16e6, {"ovs-dpdk": 8.1e6}, ahead.FAILS),
-            (14e6, {"ovs-dpdk": 5e6}, ahead.FAILS), (16e6, {"testpmd": 5e6}, ahead.OPEN), (16e6, {}, ahead.OPEN),
-        ):  # fmt: skip
-            self.assertEqual(self.verdict(0, self.both(3, "size=64 flows=1", "received_pps", ours, peers)), verdict)
+            (16e6, {"ovs-dpdk": 7.9e6}, ahead.HOLDS),
+            (16e6, {"ovs-dpdk": 8.1e6}, ahead.FAILS),
+            (14e6, {"ovs-dpdk": 5e6}, ahead.FAILS),
+            (16e6, {"testpmd": 5e6}, ahead.OPEN),
+            (16e6, {}, ahead.OPEN),
+        ):
+            self.assertEqual(
+                self.verdict(0, self.both(3, "size=64 flows=1", "received_pps", ours, peers)), verdict
+            )
 
     def test_ratios(self) -> None:
         for row, experiment, words, metric, good, bad in (
-            (1, 3, "size=1514 flows=1", "received_bps", 1.81, 1.79), (2, 6, "size=64 load=50", "cpu_ns_per_packet", 0.33, 0.34),
-            (3, 11, "streams=1 test=stream", "received_bps", 1.31, 1.29), (4, 11, "test=rr", "delay_p50_us", 1.0, 1.01),
-            (6, 6, "size=64 load=50", "delay_p99_us", 0.99, 1.01), (7, 7, "size=64 load=50", "delay_p99_us", 0.99, 1.01),
-        ):  # fmt: skip
+            (1, 3, "size=1514 flows=1", "received_bps", 1.81, 1.79),
+            (2, 6, "size=64 load=50", "cpu_ns_per_packet", 0.33, 0.34),
+            (3, 11, "streams=1 test=stream", "received_bps", 1.31, 1.29),
+            (4, 11, "test=rr", "delay_p50_us", 1.0, 1.01),
+            (6, 6, "size=64 load=50", "delay_p99_us", 0.99, 1.01),
+            (7, 7, "size=64 load=50", "delay_p99_us", 0.99, 1.01),
+        ):
             peers = {"testpmd": 100.0 * (0.5 if good > 1 else 2.0), "ovs-dpdk": 100.0}
-            self.assertEqual(self.verdict(row, self.both(experiment, words, metric, 100 * good, peers)), ahead.HOLDS, row)
-            self.assertEqual(self.verdict(row, self.both(experiment, words, metric, 100 * bad, peers)), ahead.FAILS, row)
+            self.assertEqual(
+                self.verdict(row, self.both(experiment, words, metric, 100 * good, peers)), ahead.HOLDS, row
+            )
+            self.assertEqual(
+                self.verdict(row, self.both(experiment, words, metric, 100 * bad, peers)), ahead.FAILS, row
+            )
 
     def test_many_guests(self) -> None:
-        for share, fairness, verdict in ((0.91, 0.995, ahead.HOLDS), (0.89, 0.995, ahead.FAILS), (0.91, 0.98, ahead.FAILS)):
+        for share, fairness, verdict in (
+            (0.91, 0.995, ahead.HOLDS),
+            (0.89, 0.995, ahead.FAILS),
+            (0.91, 0.98, ahead.FAILS),
+        ):
             rows = self.both(4, "guests=2 size=64", "received_pps", 1e6, {})
             rows += self.both(4, "guests=64 size=64", "received_pps", 1e6 * share, {})
-            rows += [(4, "convoy adaptive", "guests=64 size=64", run, "fairness", fairness) for run in range(3)]
+            rows += [
+                (4, "convoy adaptive", "guests=64 size=64", run, "fairness", fairness) for run in range(3)
+            ]
             self.assertEqual(self.verdict(5, rows), verdict)
         self.assertEqual(self.verdict(5, []), ahead.OPEN)
 
@@ -352,13 +424,20 @@ class AheadTest(Folder):
         rows = self.both(3, "size=64 flows=1", "received_pps", 15e6, {"ovs-dpdk": 5e6})
         rows += made_up.point(3, "convoy natural", "size=64 flows=1", received_pps=16e6)
         row = ahead.rows(self.medians(rows))[0]
-        self.assertEqual((row.ours.text, row.default.text), ("16.0 Mpps, convoy natural", "15.0 Mpps, convoy adaptive"))
+        self.assertEqual(
+            (row.ours.text, row.default.text), ("16.0 Mpps, convoy natural", "15.0 Mpps, convoy adaptive")
+        )
 
 
 class CommandTest(Folder):
     def run_report(self, *words: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-m", "study.report", *words], cwd=BENCH, capture_output=True, text=True,
-                              timeout=60)  # fmt: skip
+        return subprocess.run(
+            [sys.executable, "-m", "study.report", *words],
+            cwd=BENCH,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def test_page_is_written(self) -> None:
         made_up.write(self.folder, made_up.all_rows())
@@ -370,10 +449,16 @@ class CommandTest(Folder):
         made_up.write(self.folder, made_up.all_rows())
         for name in ("7", "7-frontier"):
             file = self.folder / f"{name}.svg"
-            self.assertEqual(self.run_report(str(self.folder), "--plot", name, "--svg", str(file)).returncode, 0)
+            self.assertEqual(
+                self.run_report(str(self.folder), "--plot", name, "--svg", str(file)).returncode, 0
+            )
             root = ElementTree.parse(file).getroot()
             style = "".join(root.find(SVG + "style").itertext())
-            for needed in ("--back:" + svg.BACKGROUND_LIGHT, "--back:" + svg.BACKGROUND_DARK, "prefers-color-scheme:dark"):
+            for needed in (
+                "--back:" + svg.BACKGROUND_LIGHT,
+                "--back:" + svg.BACKGROUND_DARK,
+                "prefers-color-scheme:dark",
+            ):
                 self.assertIn(needed, style)
             self.assertEqual(root.find(SVG + "rect").get("class"), "back")
 
@@ -394,10 +479,17 @@ class CommandTest(Folder):
 class UnitsTest(unittest.TestCase):
     def test_quantities(self) -> None:
         for value, family, said in (
-            (17_530_000, "pps", "17.5 Mpps"), (999_600, "pps", "1,000 kpps"), (5.84e9, "bps", "5.84 Gbit/s"), (0.125, "share", "12.5 %"),
-            (28, "us", "28.0 µs"), (14_400, "us", "14.4 ms"), (0, "plain", "0"), (-0.12, "share", "-12.0 %"),
-            (9 * 2**20, "bytes", "9.00 MiB"), (0.003, "plain", "0.003"),
-        ):  # fmt: skip
+            (17_530_000, "pps", "17.5 Mpps"),
+            (999_600, "pps", "1,000 kpps"),
+            (5.84e9, "bps", "5.84 Gbit/s"),
+            (0.125, "share", "12.5 %"),
+            (28, "us", "28.0 µs"),
+            (14_400, "us", "14.4 ms"),
+            (0, "plain", "0"),
+            (-0.12, "share", "-12.0 %"),
+            (9 * 2**20, "bytes", "9.00 MiB"),
+            (0.003, "plain", "0.003"),
+        ):
             self.assertEqual(units.quantity(value, family), said)
 
     def test_unknown_metric(self) -> None:
