@@ -227,12 +227,14 @@ static void *run_thread(void *context)
             is_measuring = phase == BENCH_PHASE_MEASURE;
             __atomic_store_n(&thread->phase, number, __ATOMIC_RELEASE);
         }
-        if (is_measuring && now_ns >= bench->to_ns) {
+        if (is_measuring && now_ns >= __atomic_load_n(&bench->to_ns, __ATOMIC_RELAXED)) {
             end_measuring(thread, now_ns);
             is_measuring = false;
             phase = BENCH_PHASE_REST;
         }
         take_turns(thread, phase != BENCH_PHASE_REST && now_ns >= bench->from_ns, now_ns);
+        if (phase == BENCH_PHASE_REST)
+            bench_count_set(&thread->looked_ns, now_ns);
     }
 }
 
@@ -282,8 +284,9 @@ static void stop_threads(struct bench *bench)
 
 /* --- waiting for them --- */
 
-/* Not before `until_ns`, unless something goes wrong. */
-static int await_time(struct bench *bench, uint64_t until_ns, struct error *error)
+/* Not before `until_ns`, unless something goes wrong, or also when the run is interrupted. */
+static int await_time(struct bench *bench, uint64_t until_ns, bool may_interrupt,
+                      struct error *error)
 {
     for (;;) {
         uint64_t now_ns = clock_now_ns();
@@ -293,7 +296,7 @@ static int await_time(struct bench *bench, uint64_t until_ns, struct error *erro
             *error = bench->failure_text;
             return bench->failure;
         }
-        if (bench_is_interrupted())
+        if (may_interrupt && bench_is_interrupted())
             return error_set(error, -EINTR, "interrupted");
         if (now_ns >= until_ns)
             return 0;
@@ -302,7 +305,9 @@ static int await_time(struct bench *bench, uint64_t until_ns, struct error *erro
     }
 }
 
-static bool all_rest(const struct bench *bench, bool are_measured)
+/* All threads are in the last phase, have noted their counts where they are to, and have looked at
+ * their rings at `since_ns` or later: a thread may lack a processor for long. */
+static bool all_rest(const struct bench *bench, bool are_measured, uint64_t since_ns)
 {
     for (unsigned i = 0; i < bench->thread_count; i++) {
         const struct bench_thread *thread = &bench->threads[i];
@@ -311,12 +316,15 @@ static bool all_rest(const struct bench *bench, bool are_measured)
             return false;
         if (are_measured && !__atomic_load_n(&thread->is_measured, __ATOMIC_ACQUIRE))
             return false;
+        if (bench_count_get(&thread->looked_ns) < since_ns)
+            return false;
     }
     return true;
 }
 
 struct totals {
     uint64_t sent, received, outstanding;
+    bool is_waiting; /* a guest has something that it was not yet called for */
 };
 
 static struct totals total_up(const struct bench *bench)
@@ -327,12 +335,15 @@ static struct totals total_up(const struct bench *bench)
         totals.sent += bench_count_get(&bench->senders[i].packets);
         totals.outstanding += bench_count_get(&bench->senders[i].outstanding);
     }
-    for (unsigned i = 0; i < bench->receiver_count; i++)
+    for (unsigned i = 0; i < bench->receiver_count; i++) {
         totals.received += bench_count_get(&bench->receivers[i].packets);
+        totals.is_waiting |= bench_count_get(&bench->receivers[i].waiting_ns) > 0;
+    }
     return totals;
 }
 
-/* Until all that was sent has arrived, or nothing has come for `quiet_ns`. */
+/* Until all that was sent has arrived, or nothing has come for `quiet_ns`. What is measured is
+ * awaited also when the run is interrupted. */
 static int await_rest(struct bench *bench, bool are_measured, uint64_t quiet_ns,
                       struct error *error)
 {
@@ -342,17 +353,19 @@ static int await_rest(struct bench *bench, bool are_measured, uint64_t quiet_ns,
 
     while (rc == 0) {
         uint64_t now_ns = clock_now_ns();
-        bool at_rest = all_rest(bench, are_measured);
+        bool at_rest = all_rest(bench, are_measured, 0);
         struct totals totals = total_up(bench);
 
         if (!at_rest || totals.received != last.received || totals.sent != last.sent ||
-            totals.outstanding > 0) /* it moves, or a thread will find that it does not */
+            totals.outstanding > 0 ||
+            totals.is_waiting) /* it moves, or a thread will find that it does not */
             moved_ns = now_ns;
         if (at_rest && totals.outstanding == 0 &&
-            (totals.received == totals.sent || now_ns - moved_ns > quiet_ns))
+            (totals.received == totals.sent ||
+             (now_ns - moved_ns > quiet_ns && all_rest(bench, are_measured, moved_ns + quiet_ns))))
             return 0;
         last = totals;
-        rc = await_time(bench, now_ns + MILLISECOND_NS, error);
+        rc = await_time(bench, now_ns + MILLISECOND_NS, !are_measured, error);
     }
     return rc;
 }
@@ -378,7 +391,7 @@ static int warm_up(struct bench *bench, struct error *error)
     bench_count_set(&bench->started_ns, from_ns);
     if (bench->options.warm_up_ns > 0) {
         set_phase(bench, BENCH_PHASE_WARM_UP, from_ns, UINT64_MAX);
-        rc = await_time(bench, from_ns + bench->options.warm_up_ns, error);
+        rc = await_time(bench, from_ns + bench->options.warm_up_ns, true, error);
     }
     if (rc < 0)
         return rc;
@@ -386,36 +399,58 @@ static int warm_up(struct bench *bench, struct error *error)
     return await_rest(bench, false, REST_QUIET_NS, error);
 }
 
-static int read_cost(const struct bench *bench, struct process_cost *ret_cost, struct error *error)
+static int read_cpu(const struct bench *bench, uint64_t *ret_cpu_ns, struct error *error)
 {
-    *ret_cost = (struct process_cost){.cpu_ns = 0};
+    *ret_cpu_ns = 0;
     return bench->options.switch_pid > 0
-               ? process_cost_read(bench->options.switch_pid, ret_cost, error)
+               ? process_cpu_read(bench->options.switch_pid, ret_cpu_ns, error)
                : 0;
 }
 
+/* After the measured part, since it takes the kernel a while. */
+static int read_memory(const struct bench *bench, struct bench_result *result, struct error *error)
+{
+    struct process_memory memory = {0};
+    int rc = bench->options.switch_pid > 0
+                 ? process_memory_read(bench->options.switch_pid, &memory, error)
+                 : 0;
+
+    if (rc == 0) {
+        result->switch_rss_bytes = memory.rss_bytes;
+        result->switch_rss_peak_bytes = memory.rss_peak_bytes;
+    }
+    return rc;
+}
+
+/* Of an interrupted run what was measured until then, and -EINTR. */
 static int measure(struct bench *bench, struct bench_result *result, struct error *error)
 {
     uint64_t from_ns = clock_now_ns() + START_NS, to_ns = from_ns + bench->options.duration_ns;
-    struct process_cost before, after;
+    uint64_t before_ns, after_ns;
+    bool was_interrupted;
     int rc;
 
     bench->step_ns = bench->senders[0].has_then ? from_ns + bench->options.duration_ns / 2 : 0;
     result->step_ns = bench->step_ns;
     set_phase(bench, BENCH_PHASE_MEASURE, from_ns, to_ns);
-    rc = await_time(bench, from_ns, error);
+    rc = await_time(bench, from_ns, true, error);
     if (rc == 0)
-        rc = read_cost(bench, &before, error);
-    if (rc == 0)
-        rc = await_time(bench, to_ns, error);
-    if (rc == 0)
-        rc = read_cost(bench, &after, error);
+        rc = read_cpu(bench, &before_ns, error);
     if (rc < 0)
         return rc;
-    result->switch_cpu_ns = after.cpu_ns - before.cpu_ns;
-    result->switch_rss_bytes = after.rss_bytes;
-    result->switch_rss_peak_bytes = after.rss_peak_bytes;
-    return await_rest(bench, true, DRAIN_QUIET_NS, error);
+    rc = await_time(bench, to_ns, true, error);
+    was_interrupted = rc == -EINTR;
+    if (was_interrupted)
+        __atomic_store_n(&bench->to_ns, clock_now_ns(), __ATOMIC_RELAXED);
+    if (rc == 0 || was_interrupted)
+        rc = read_cpu(bench, &after_ns, error);
+    if (rc < 0)
+        return rc;
+    result->switch_cpu_ns = after_ns - before_ns;
+    rc = await_rest(bench, true, DRAIN_QUIET_NS, error);
+    if (rc == 0)
+        rc = read_memory(bench, result, error);
+    return rc == 0 && was_interrupted ? error_set(error, -EINTR, "interrupted") : rc;
 }
 
 /* --- its result --- */
@@ -520,6 +555,14 @@ static int run_phases(struct bench *bench, const char *arrivals, struct bench_re
     return rc;
 }
 
+static bool are_measured(const struct bench *bench)
+{
+    for (unsigned i = 0; i < bench->thread_count; i++)
+        if (!bench->threads[i].is_measured)
+            return false;
+    return true;
+}
+
 int bench_run(struct bench *bench, const char *arrivals, struct bench_result *ret_result,
               struct error *error)
 {
@@ -538,7 +581,7 @@ int bench_run(struct bench *bench, const char *arrivals, struct bench_result *re
         pthread_setaffinity_np(pthread_self(), sizeof(during), &during);
     rc = run_phases(bench, arrivals, ret_result, error);
     pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
-    if (rc == 0)
+    if (rc == 0 || (rc == -EINTR && are_measured(bench)))
         sum_up(bench, ret_result);
     else if (rc == -ETIMEDOUT || rc == -EPROTO)
         bench->is_broken = true;

@@ -31,7 +31,6 @@ enum bench_phase {
     BENCH_PHASE_END,
 };
 
-/* What a guest's rings have counted at the end of the measured part. */
 struct bench_thread {
     struct bench *bench;
     unsigned index;
@@ -40,6 +39,7 @@ struct bench_thread {
     unsigned phase;       /* number of the phase that it is in; atomic */
     bool is_measured;     /* it has noted its counts; atomic */
     uint64_t measured_ns; /* from from_ns until it did */
+    uint64_t looked_ns;   /* BENCH_PHASE_REST: of its last turn; atomic */
 };
 
 struct bench {
@@ -58,7 +58,7 @@ struct bench {
     /* the plan */
     enum bench_phase phase;
     unsigned phase_number;   /* atomic; rises when all else of the plan is set */
-    uint64_t from_ns, to_ns; /* of BENCH_PHASE_MEASURE */
+    uint64_t from_ns, to_ns; /* of BENCH_PHASE_MEASURE; to_ns atomic, since it may come early */
     uint64_t step_ns;        /* when options.then begins; 0 */
     uint64_t started_ns;     /* of the run; atomic */
     /* noted at to_ns, by guest */

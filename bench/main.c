@@ -36,9 +36,10 @@ struct outputs {
     FILE *json, *csv; /* NULL: not asked for */
 };
 
-static FILE *output_open(const char *path, const char *mode, struct error *error)
+/* What a file has stays in it until there is something to write. */
+static FILE *output_open(const char *path, struct error *error)
 {
-    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, mode);
+    FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "ae");
 
     if (!file)
         error_set(error, -errno, "cannot write %s: %m", path);
@@ -50,18 +51,17 @@ static int output_close(FILE *file)
     return file && file != stdout && fclose(file) != 0 ? -errno : 0;
 }
 
-/* A JSON file is written anew; to a CSV file lines are added. */
 static int outputs_open(struct outputs *outputs, const struct bench_options *options,
                         struct error *error)
 {
     *outputs = (struct outputs){NULL, NULL};
     if (options->json_path) {
-        outputs->json = output_open(options->json_path, "we", error);
+        outputs->json = output_open(options->json_path, error);
         if (!outputs->json)
             return -EIO;
     }
     if (options->csv_path) {
-        outputs->csv = output_open(options->csv_path, "ae", error);
+        outputs->csv = output_open(options->csv_path, error);
         if (!outputs->csv) {
             (void)output_close(outputs->json);
             return -EIO;
@@ -77,6 +77,26 @@ static int outputs_close(struct outputs *outputs)
     return json < 0 ? json : csv;
 }
 
+/* JSON is written anew. */
+static int write_json(FILE *file, const struct report *report)
+{
+    if (file != stdout && ftruncate(fileno(file), 0) < 0 && errno != EINVAL)
+        return -errno; /* EINVAL: a device or a pipe, which has nothing to cut off */
+    return report_json(file, report);
+}
+
+/* To a CSV file a line is added, after the head if it is the first. */
+static int write_csv(FILE *file, const struct report *report)
+{
+    bool is_first = true;
+
+    if (file != stdout) {
+        (void)fseek(file, 0, SEEK_END);
+        is_first = ftell(file) <= 0; /* -1: a pipe, which begins here */
+    }
+    return report_csv(file, report, is_first);
+}
+
 /* What people read comes on standard output too, unless a program reads there. */
 static int outputs_write(const struct outputs *outputs, const struct report *report)
 {
@@ -87,16 +107,9 @@ static int outputs_write(const struct outputs *outputs, const struct report *rep
         rc = fflush(stdout) != 0 ? -errno : 0;
     }
     if (outputs->json && rc == 0)
-        rc = report_json(outputs->json, report);
-    if (outputs->csv && rc == 0) {
-        bool is_new = outputs->csv == stdout;
-
-        if (!is_new) {
-            (void)fseek(outputs->csv, 0, SEEK_END);
-            is_new = ftell(outputs->csv) <= 0; /* what is no file has no place to tell */
-        }
-        rc = report_csv(outputs->csv, report, is_new);
-    }
+        rc = write_json(outputs->json, report);
+    if (outputs->csv && rc == 0)
+        rc = write_csv(outputs->csv, report);
     return rc;
 }
 
@@ -277,7 +290,8 @@ static enum bench_exit run(const struct bench_options *options, const struct out
     bench_close(bench);
     report.interrupted = rc == -EINTR;
     if (rc < 0 && (!report.interrupted || result.seconds <= 0))
-        return complain(BENCH_EXIT_WRONG, error.text);
+        return complain(rc == -ENOMEM || rc == -EINVAL ? BENCH_EXIT_NOTHING : BENCH_EXIT_WRONG,
+                        error.text);
     rc = outputs_write(outputs, &report);
     if (rc < 0) {
         error_set(&error, rc, "cannot write the results: %s", strerror(-rc));
@@ -288,12 +302,12 @@ static enum bench_exit run(const struct bench_options *options, const struct out
 
 static enum bench_exit check_and_run(const struct bench_options *options)
 {
-    struct process_cost cost;
+    uint64_t cpu_ns;
     struct outputs outputs;
     struct error error;
     enum bench_exit code;
 
-    if (options->switch_pid && process_cost_read(options->switch_pid, &cost, &error) < 0) {
+    if (options->switch_pid && process_cpu_read(options->switch_pid, &cpu_ns, &error) < 0) {
         fputs("convoy-bench: --switch-pid: ", stderr);
         fprintf(stderr, "%s\n", error.text);
         return BENCH_EXIT_NOTHING;

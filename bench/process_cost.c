@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "guest_ram.h"
+
 /* Lines of /proc/PID/status, in KiB, and what they belong to. */
 static bool read_line(const char *line, const char *name, uint64_t *ret_bytes)
 {
@@ -24,11 +26,36 @@ static int fail(int code, int pid, struct error *error)
     return error_set(error, -code, "cannot see what process %d costs: %s", pid, strerror(code));
 }
 
-static int read_memory(int pid, struct process_cost *cost, struct error *error)
+/* What is resident of guests' memory; false when the mappings may not be read. */
+static bool read_guests(int pid, uint64_t *ret_bytes)
+{
+    char path[40], line[512];
+    bool is_guest = false;
+    uint64_t rss, bytes = 0;
+    unsigned long long from, to;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+    file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (fgets(line, sizeof(line), file)) {
+        if (sscanf(line, "%llx-%llx ", &from, &to) == 2) /* a mapping; what follows is its */
+            is_guest = strstr(line, "/memfd:" GUEST_RAM_FILE) != NULL;
+        else if (is_guest && read_line(line, "Rss", &rss))
+            bytes += rss;
+    }
+    (void)fclose(file);
+    *ret_bytes = bytes;
+    return true;
+}
+
+int process_memory_read(int pid, struct process_memory *ret_memory, struct error *error)
 {
     static const char *const own[] = {"RssAnon", "RssFile", "HugetlbPages"};
+    struct process_memory memory = {0};
+    uint64_t bytes, shared = 0, guests = 0;
     char path[40], line[256];
-    uint64_t bytes;
     FILE *file;
 
     (void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
@@ -38,17 +65,19 @@ static int read_memory(int pid, struct process_cost *cost, struct error *error)
     while (fgets(line, sizeof(line), file)) {
         for (unsigned i = 0; i < CV_COUNT_OF(own); i++)
             if (read_line(line, own[i], &bytes))
-                cost->rss_bytes += bytes;
-        if (read_line(line, "VmHWM", &bytes))
-            cost->rss_peak_bytes = bytes;
+                memory.rss_bytes += bytes;
+        (void)read_line(line, "RssShmem", &shared);
+        (void)read_line(line, "VmHWM", &memory.rss_peak_bytes);
     }
     (void)fclose(file);
+    if (read_guests(pid, &guests))
+        memory.rss_bytes += shared - CV_MIN(shared, guests);
+    *ret_memory = memory;
     return 0;
 }
 
-int process_cost_read(int pid, struct process_cost *ret_cost, struct error *error)
+int process_cpu_read(int pid, uint64_t *ret_cpu_ns, struct error *error)
 {
-    struct process_cost cost = {0};
     struct timespec cpu;
     clockid_t clock;
     int code;
@@ -60,10 +89,6 @@ int process_cost_read(int pid, struct process_cost *ret_cost, struct error *erro
         code = errno;
     if (code != 0)
         return fail(code, pid, error);
-    code = read_memory(pid, &cost, error);
-    if (code < 0)
-        return code;
-    cost.cpu_ns = (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
-    *ret_cost = cost;
+    *ret_cpu_ns = (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
     return 0;
 }

@@ -4,17 +4,23 @@
 
 #include "base/error.h"
 
-struct process_cost {
-    /* Processor time of all its threads since it began, those that have ended included; of a thread
-     * that runs at this moment as the scheduler last counted it, which is at most a tick ago. */
-    uint64_t cpu_ns;
-    /* Resident memory of its own: anonymous, of files, and huge pages. Not memory that it shares
-     * with guests through memfd or tmpfs. */
+/*
+ * Processor time of all its threads since it began, those that have ended included; of a thread
+ * that runs at this moment as the scheduler last counted it, which is at most a tick ago. Cheap.
+ * -ESRCH, -EACCES with a sentence.
+ */
+int process_cpu_read(int pid, uint64_t *ret_cpu_ns, struct error *error) CV_MUST_CHECK;
+
+struct process_memory {
+    /* Resident and its own: anonymous, of files, shared memory, huge pages; not the memory of
+     * synthetic guests (front/guest_ram.h). Where its mappings may not be read, without all shared
+     * memory. */
     uint64_t rss_bytes;
-    uint64_t rss_peak_bytes; /* VmHWM: the most ever, in small pages, shared memory included */
+    uint64_t rss_peak_bytes; /* VmHWM: the most ever, guests' memory included, huge pages not */
 };
 
-/* -ESRCH, -EACCES with a sentence. */
-int process_cost_read(int pid, struct process_cost *ret_cost, struct error *error) CV_MUST_CHECK;
+/* Looks through all its page tables: not while time is measured. Errors as above. */
+int process_memory_read(int pid, struct process_memory *ret_memory,
+                        struct error *error) CV_MUST_CHECK;
 
 #endif

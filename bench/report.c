@@ -170,7 +170,8 @@ static json_t *report_object(const struct report *report)
     const struct bench_result *r = report->result;
     json_t *root = figures_object(report);
     json_t *rest = json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "delay_ns",
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "missed_calls",
+        count_of(r->missed_calls), "out_of_order", count_of(r->out_of_order), "delay_ns",
         delay_object(&r->delay_ns), "jitter_ns",
         known(r->delay_ns.count > 0, rate_of(r->jitter_ns)), "altered",
         known(o->verify, count_of(r->altered)), "reordered",
@@ -233,6 +234,8 @@ static const char *const columns[] = {
     "kicks_per_packet",
     "calls_per_packet",
     "fairness",
+    "missed_calls",
+    "out_of_order",
     "delay_ns.count",
     "delay_ns.mean",
     "delay_ns.p50",
@@ -377,22 +380,35 @@ static void print_rates(FILE *out, const struct report *report)
                 (unsigned long long)r->late, 100 * per((double)r->late, (double)r->sent));
 }
 
+/* "71.68 us", "104.5 ms"; in the caller's buffer. */
+static const char *time_text(double ns, char text[static 24])
+{
+    const char *unit = ns < 1e6 ? "us" : ns < 1e9 ? "ms" : "s";
+
+    (void)snprintf(text, 24, "%.4g %s", ns / (ns < 1e6 ? 1e3 : ns < 1e9 ? 1e6 : 1e9), unit);
+    return text;
+}
+
 static void print_delay(FILE *out, const struct bench_result *r)
 {
+    static const struct {
+        const char *text;
+        double quantile;
+    } quantiles[] = {{"median ", 0.5}, {"99 % within ", 0.99}, {"99.9 % within ", 0.999}};
     const struct histogram *delay = &r->delay_ns;
+    char text[24];
 
     if (delay->count == 0) {
         fputs("delay      of no packet measured\n", out);
         return;
     }
-    fprintf(out,
-            "delay      mean %.4g us, median %.4g us, 99 %% within %.4g us, 99.9 %% within %.4g "
-            "us, all within %.4g us (%llu packets)\n",
-            histogram_mean(delay) / 1e3, (double)histogram_quantile(delay, 0.5) / 1e3,
-            (double)histogram_quantile(delay, 0.99) / 1e3,
-            (double)histogram_quantile(delay, 0.999) / 1e3, (double)delay->max / 1e3,
+    fprintf(out, "delay      mean %s", time_text(histogram_mean(delay), text));
+    for (unsigned i = 0; i < CV_COUNT_OF(quantiles); i++)
+        fprintf(out, ", %s%s", quantiles[i].text,
+                time_text((double)histogram_quantile(delay, quantiles[i].quantile), text));
+    fprintf(out, ", all within %s (%llu packets)\n", time_text((double)delay->max, text),
             (unsigned long long)delay->count);
-    fprintf(out, "jitter     %.4g us\n", r->jitter_ns / 1e3);
+    fprintf(out, "jitter     %s\n", time_text(r->jitter_ns, text));
 }
 
 static void print_switch(FILE *out, const struct report *report)
@@ -401,7 +417,7 @@ static void print_switch(FILE *out, const struct report *report)
     double cpu_ns = (double)r->switch_cpu_ns;
     char now[24], peak[24];
 
-    if (report->options->switch_pid == 0)
+    if (r->switch_cpu_ns == 0)
         return;
     fprintf(out, "switch     %.4g processors, %.4g ns of one per packet; memory %sB, at most %sB\n",
             per(cpu_ns, r->seconds * 1e9), per(cpu_ns, (double)r->received),
@@ -442,6 +458,9 @@ void report_human(FILE *out, const struct report *report)
     fprintf(out, "kicks      %.4g per packet sent; calls %.4g per packet received\n",
             per((double)r->kicks, (double)r->sent), per((double)r->calls, (double)r->received));
     fprintf(out, "fairness   %.4f (Jain's index; 1: all guests received alike)\n", r->fairness);
+    if (r->missed_calls > 0)
+        fprintf(out, "missed     %llu calls that were asked for and had not come after 200 ms\n",
+                (unsigned long long)r->missed_calls);
     print_switch(out, report);
     fprintf(out, "features   %s\n",
             vhost_user_features_format(r->features, features, sizeof(features)));

@@ -10,7 +10,7 @@ static int region_init(struct guest_ram_region *region, const struct guest_ram_l
                        bool sealed)
 {
     void *bytes;
-    int result, fd = memfd_create("test-guest", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int result, fd = memfd_create(GUEST_RAM_FILE, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return -errno;

@@ -10,6 +10,9 @@
 
 enum { GUEST_RAM_REGIONS_MAX = 8 };
 
+/* Name of the memory files, by which whoever looks at a process's mappings tells them apart. */
+#define GUEST_RAM_FILE "synthetic-guest"
+
 /* What a region should be like. */
 struct guest_ram_layout {
     uint64_t guest_address;

@@ -1,7 +1,7 @@
 /*
  * Goal: processor time and memory are those of the process that is named, all its threads and what
- * is its own. Method: a child whose ended thread, memory and shared memory are known, held against
- * what the kernel says when it is gone; and processes that there are not.
+ * is its own, not its guests'. Method: a child whose ended thread and memory are known, held
+ * against what the kernel says when it is gone; and processes that there are not.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -18,9 +18,16 @@
 
 #include <cmocka.h>
 
+#include "guest_ram.h"
 #include "process_cost.h"
 
-enum { MIB = 1 << 20, OWN_BYTES = 48 * MIB, SHARED_BYTES = 64 * MIB, BURN_NS = 100000000 };
+enum {
+    MIB = 1 << 20,
+    OWN_BYTES = 48 * MIB,
+    SHARED_BYTES = 64 * MIB,
+    GUEST_BYTES = 96 * MIB,
+    BURN_NS = 100000000
+};
 
 /* Spends processor time, in the thread that calls it. */
 static void *burn(void *argument)
@@ -33,9 +40,10 @@ static void *burn(void *argument)
     return argument;
 }
 
-static void touch(size_t bytes, int flags)
+/* Maps memory, of the file if there is one, and writes to all of it. */
+static void touch(size_t bytes, int flags, int fd)
 {
-    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 
     if (memory == MAP_FAILED)
         _exit(3);
@@ -46,26 +54,36 @@ static void touch(size_t bytes, int flags)
 static void live(int steps, int ready)
 {
     pthread_t thread;
+    int fd = memfd_create(GUEST_RAM_FILE, 0);
     char byte = 0;
 
     if (write(ready, "1", 1) != 1 || read(steps, &byte, 1) != 1)
         _exit(3);
     if (pthread_create(&thread, NULL, burn, NULL) != 0 || pthread_join(thread, NULL) != 0)
         _exit(3);
-    touch(OWN_BYTES, MAP_PRIVATE);
-    touch(SHARED_BYTES, MAP_SHARED);
+    touch(OWN_BYTES, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    touch(SHARED_BYTES, MAP_SHARED | MAP_ANONYMOUS, -1);
+    if (ftruncate(fd, GUEST_BYTES) < 0)
+        _exit(3);
+    touch(GUEST_BYTES, MAP_SHARED, fd);
     if (write(ready, "2", 1) != 1)
         _exit(3);
     for (;;)
         pause();
 }
 
+struct process_cost {
+    uint64_t cpu_ns;
+    struct process_memory memory;
+};
+
 static struct process_cost read_cost(pid_t pid)
 {
     struct process_cost cost = {0};
     struct error error = {""};
 
-    if (process_cost_read(pid, &cost, &error) != 0)
+    if (process_cpu_read(pid, &cost.cpu_ns, &error) != 0 ||
+        process_memory_read(pid, &cost.memory, &error) != 0)
         fail_msg("%s", error.text);
     return cost;
 }
@@ -102,10 +120,13 @@ static void a_child_is_seen_as_it_is(void **state)
 
     assert_true(after.cpu_ns >= before.cpu_ns + BURN_NS); /* by a thread that has ended */
     assert_in_range(after.cpu_ns, BURN_NS, rusage_ns(&usage) + 1000000);
-    assert_in_range(after.rss_bytes - before.rss_bytes, OWN_BYTES, OWN_BYTES + 8 * MIB);
-    assert_true(after.rss_peak_bytes >= OWN_BYTES + SHARED_BYTES);
-    assert_true(before.rss_peak_bytes < SHARED_BYTES + before.rss_bytes);
-    assert_int_equal(process_cost_read(pid, &after, &error), -ESRCH);
+    /* Its own memory, that it may share with whom it likes, but not a guest's. */
+    assert_in_range(after.memory.rss_bytes - before.memory.rss_bytes, OWN_BYTES + SHARED_BYTES,
+                    OWN_BYTES + SHARED_BYTES + 8 * MIB);
+    assert_true(after.memory.rss_peak_bytes >= OWN_BYTES + SHARED_BYTES + GUEST_BYTES);
+    assert_true(before.memory.rss_peak_bytes < SHARED_BYTES + before.memory.rss_bytes);
+    assert_int_equal(process_cpu_read(pid, &after.cpu_ns, &error), -ESRCH);
+    assert_int_equal(process_memory_read(pid, &after.memory, &error), -ESRCH);
     for (unsigned i = 0; i < 2; i++) {
         close(steps[i]);
         close(ready[i]);
@@ -115,7 +136,7 @@ static void a_child_is_seen_as_it_is(void **state)
 static void who_is_not_there_is_named(void **state)
 {
     static const int pids[] = {0, -1, -77, 4194304, 2000000000};
-    struct process_cost cost = {.cpu_ns = 5};
+    struct process_cost cost = {.cpu_ns = 5, .memory = {.rss_bytes = 6}};
     struct error error;
 
     (void)state;
@@ -123,9 +144,12 @@ static void who_is_not_there_is_named(void **state)
         char number[16];
 
         (void)snprintf(number, sizeof(number), "process %d", pids[i]);
-        assert_int_equal(process_cost_read(pids[i], &cost, &error), -ESRCH);
+        assert_int_equal(process_cpu_read(pids[i], &cost.cpu_ns, &error), -ESRCH);
+        assert_non_null(strstr(error.text, number));
+        assert_int_equal(process_memory_read(pids[i], &cost.memory, &error), -ESRCH);
         assert_non_null(strstr(error.text, number));
         assert_int_equal(cost.cpu_ns, 5); /* written on success only */
+        assert_int_equal(cost.memory.rss_bytes, 6);
     }
 }
 

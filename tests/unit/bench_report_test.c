@@ -59,6 +59,8 @@ static void fill(void)
     result.kicks = 500;
     result.calls = 9000;
     result.fairness = 0.75;
+    result.missed_calls = 4;
+    result.out_of_order = 6;
     for (unsigned i = 1; i <= 1000; i++)
         histogram_record(&result.delay_ns, i * 1000, 1);
     result.jitter_ns = 321.5;
@@ -173,6 +175,8 @@ static void json_has_every_figure(void **state)
         {"kicks_per_packet", 0.0005},
         {"calls_per_packet", 0.01},
         {"fairness", 0.75},
+        {"missed_calls", 4},
+        {"out_of_order", 6},
         {"delay_ns.count", 1000},
         {"delay_ns.mean", 500500},
         {"delay_ns.max", 1000000},
@@ -285,6 +289,7 @@ static void what_was_not_measured_is_null(void **state)
     (void)state;
     fill();
     options.switch_pid = 0;
+    result.switch_cpu_ns = 0;
     options.search = options.verify = false;
     options.arrivals = options.then = NULL;
     options.sizes = BENCH_IMIX;
@@ -371,6 +376,7 @@ static void csv_leaves_out_what_was_not_measured(void **state)
     (void)state;
     fill();
     options.switch_pid = 0;
+    result.switch_cpu_ns = 0;
     options.search = false;
     options.then = NULL;
     text = text_of(write_csv);
@@ -398,10 +404,11 @@ static void people_are_told_it_with_units(void **state)
         "lost       100000 of 1000000 packets (10 %)",
         "late       12 packets",
         "mean 500.5 us",
-        "all within 1000 us (1000 packets)",
+        "all within 1 ms (1000 packets)",
         "jitter     0.3215 us",
         "kicks      0.0005 per packet sent; calls 0.01 per packet received",
         "fairness   0.7500",
+        "missed     4 calls",
         "switch     0.75 processors, 1667 ns of one per packet",
         "features   MRG_RXBUF, VERSION_1",
         "verified   3 altered, 2 reordered, 1 doubled",
@@ -418,6 +425,7 @@ static void people_are_told_it_with_units(void **state)
             fail_msg("\"%s\" is not in:\n%s", parts[i], text);
     free(text);
     options.switch_pid = 0;
+    result.switch_cpu_ns = 0;
     options.search = options.verify = false;
     memset(&result.delay_ns, 0, sizeof(result.delay_ns));
     report.interrupted = true;
