@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { GROUP_FRAMES_MAX = 32 };
+enum { GROUP_FRAMES_MAX = 32, HEAD_BLOCK_BYTES = 64 };
 
 /* The receive buffers for one frame: chains taken in order until they hold it. */
 struct gathered {
@@ -73,11 +73,28 @@ static void frame_write(struct chain_writer *writer, const struct frame *frame)
     }
 }
 
+/* The head of a small frame is copied in two blocks that overlap: lengths that the compiler knows
+ * need no call. */
+static void head_copy(uint8_t *to, const struct frame *frame)
+{
+    size_t len = frame->head_len;
+
+    if (CV_LIKELY(len >= HEAD_BLOCK_BYTES && len <= 2 * HEAD_BLOCK_BYTES)) {
+        memcpy(to, frame->head, HEAD_BLOCK_BYTES);
+        memcpy(to + len - HEAD_BLOCK_BYTES, frame->head + len - HEAD_BLOCK_BYTES, HEAD_BLOCK_BYTES);
+    } else {
+        memcpy(to, frame->head, len);
+    }
+}
+
 /* Copies a frame into one piece of the guest's memory that is large enough. */
 static void frame_copy(uint8_t *to, const struct frame *frame, const struct virtio_net_hdr *hdr,
                        size_t hdr_bytes)
 {
-    memcpy(to, hdr, hdr_bytes);
+    if (CV_LIKELY(hdr_bytes == sizeof(*hdr)))
+        memcpy(to, hdr, sizeof(*hdr));
+    else
+        memcpy(to, hdr, hdr_bytes);
     to += hdr_bytes;
     if (CV_UNLIKELY(frame->merged_count > 0)) {
         struct iovec whole = {to, frame->len};
@@ -86,7 +103,7 @@ static void frame_copy(uint8_t *to, const struct frame *frame, const struct virt
         frame_write(&writer, frame);
         return;
     }
-    memcpy(to, frame->head, frame->head_len);
+    head_copy(to, frame);
     to += frame->head_len;
     for (unsigned i = 0; i < frame->piece_count; i++) {
         memcpy(to, frame->pieces[i].iov_base, frame->pieces[i].iov_len);

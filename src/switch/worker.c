@@ -472,6 +472,21 @@ static bool must_push_back(const struct worker *worker, const struct outlet *out
     return lane->queue->worker == worker->id && convoy_is_full(&lane->convoy);
 }
 
+/* Frames of a burst go the same way as the one before as a rule; then the table is spared. */
+static struct bridge_verdict way_of(struct worker *worker, const struct frame *frame,
+                                    const struct outlet *from)
+{
+    struct last_way *last = &worker->last_way;
+
+    if (CV_LIKELY(last->is_known && frame->facts.dst == last->dst && frame->facts.src == last->src))
+        return last->verdict;
+    last->verdict = bridge_forward(worker->bridge, &frame->facts, from->port->id, worker->now_ns);
+    last->dst = frame->facts.dst;
+    last->src = frame->facts.src;
+    last->is_known = last->verdict.way == BRIDGE_ONE; /* the others may change with every frame */
+    return last->verdict;
+}
+
 /* Brings a frame to its convoys. False: it was pushed back, nothing has happened yet. */
 static bool switch_frame(struct worker *worker, struct frame *frame)
 {
@@ -483,7 +498,7 @@ static bool switch_frame(struct worker *worker, struct frame *frame)
         frame_drop(worker, frame, frame->drop, from);
         return true;
     }
-    verdict = bridge_forward(worker->bridge, &frame->facts, from->port->id, worker->now_ns);
+    verdict = way_of(worker, frame, from);
     if (CV_UNLIKELY(verdict.way == BRIDGE_DROP)) {
         frame_drop(worker, frame, verdict.reason, from);
         return true;
@@ -577,6 +592,7 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
     struct frame *frames[BURST_FRAMES_MAX];
     unsigned count;
 
+    worker->last_way.is_known = false;
     if (CV_UNLIKELY(queue->stash_count > 0) && !serve_stash(worker, queue)) {
         queue->is_held_back = true;
         return false;

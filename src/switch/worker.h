@@ -91,15 +91,23 @@ struct worker_command {
     sem_t done;
 };
 
+/* Where the burst's last frame went. */
+struct last_way {
+    bool is_known; /* and another one between these addresses goes there too */
+    mac_addr dst, src;
+    struct bridge_verdict verdict;
+};
+
 struct worker {
     unsigned id;
     struct bridge *bridge;
     struct watchdog *watchdog;
     struct worker *peers; /* all workers, this one included */
     unsigned peer_count;
-    uint64_t poll_ns;  /* how long a queue without frames is polled */
-    uint64_t now_ns;   /* read once per round */
-    uint64_t clock_ns; /* read after each delivery */
+    uint64_t poll_ns;         /* how long a queue without frames is polled */
+    struct last_way last_way; /* of the burst that is being switched */
+    uint64_t now_ns;          /* read once per round */
+    uint64_t clock_ns;        /* read after each delivery */
 
     struct frame_pool frames;
     unsigned polled_count;
