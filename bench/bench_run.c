@@ -109,7 +109,7 @@ static void begin_measuring(struct bench_thread *thread)
 
     for (unsigned i = 0; i < bench->receiver_count; i++) {
         if (is_mine(thread, bench->receivers[i].guest))
-            bench_receiver_start(&bench->receivers[i], bench->from_ns);
+            bench_receiver_start(&bench->receivers[i]);
     }
     for (unsigned guest = 0; guest < bench->options.guest_count; guest++) {
         struct bench_guest *g = &bench->guests[guest];
@@ -126,14 +126,19 @@ static void begin_measuring(struct bench_thread *thread)
     }
 }
 
+static bool phase_sends(enum bench_phase phase)
+{
+    return phase == BENCH_PHASE_WARM_UP || phase == BENCH_PHASE_MEASURE;
+}
+
 static void enter_phase(struct bench_thread *thread, enum bench_phase phase)
 {
     struct bench *bench = thread->bench;
 
-    if (phase == BENCH_PHASE_MEASURE)
+    if (phase == BENCH_PHASE_READY)
         begin_measuring(thread);
     for (unsigned i = 0; i < bench->sender_count; i++) {
-        if (is_mine(thread, bench->senders[i].guest) && phase != BENCH_PHASE_REST)
+        if (is_mine(thread, bench->senders[i].guest) && phase_sends(phase))
             bench_sender_start(&bench->senders[i], bench->from_ns,
                                phase == BENCH_PHASE_MEASURE ? bench->step_ns : 0);
     }
@@ -232,8 +237,8 @@ static void *run_thread(void *context)
             is_measuring = false;
             phase = BENCH_PHASE_REST;
         }
-        take_turns(thread, phase != BENCH_PHASE_REST && now_ns >= bench->from_ns, now_ns);
-        if (phase == BENCH_PHASE_REST)
+        take_turns(thread, phase_sends(phase) && now_ns >= bench->from_ns, now_ns);
+        if (!phase_sends(phase))
             bench_count_set(&thread->looked_ns, now_ns);
     }
 }
@@ -425,11 +430,17 @@ static int read_memory(const struct bench *bench, struct bench_result *result, s
 /* Of an interrupted run what was measured until then, and -EINTR. */
 static int measure(struct bench *bench, struct bench_result *result, struct error *error)
 {
-    uint64_t from_ns = clock_now_ns() + START_NS, to_ns = from_ns + bench->options.duration_ns;
-    uint64_t before_ns, after_ns;
+    uint64_t from_ns, to_ns, before_ns, after_ns;
     bool was_interrupted;
     int rc;
 
+    /* Nobody sends before all count from 0: what a thread had taken before would be forgotten. */
+    set_phase(bench, BENCH_PHASE_READY, 0, 0);
+    rc = await_rest(bench, false, 0, error);
+    if (rc < 0)
+        return rc;
+    from_ns = clock_now_ns() + START_NS;
+    to_ns = from_ns + bench->options.duration_ns;
     bench->step_ns = bench->senders[0].has_then ? from_ns + bench->options.duration_ns / 2 : 0;
     result->step_ns = bench->step_ns;
     set_phase(bench, BENCH_PHASE_MEASURE, from_ns, to_ns);
