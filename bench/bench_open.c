@@ -191,6 +191,16 @@ static int check_features(const struct bench *bench, unsigned guest, struct erro
                      fe->options.socket);
 }
 
+static const char *what_may_be_wrong(const struct front_end_options *front, int rc)
+{
+    if (rc == -ENOENT || rc == -ECONNREFUSED)
+        return "; is the switch running, and does it listen there?";
+    if (rc == -ETIMEDOUT && front->listen)
+        return "; does the switch connect there?";
+    /* What GET_QUEUE_NUM counts, rings or pairs, is not the same everywhere. */
+    return front->pairs > 1 ? "; does the switch offer as many queue pairs there?" : "";
+}
+
 static int open_guest(struct bench *bench, unsigned guest, struct error *error)
 {
     const struct bench_options *options = &bench->options;
@@ -209,16 +219,9 @@ static int open_guest(struct bench *bench, unsigned guest, struct error *error)
     };
     int rc = front_end_open(&g->fe, &front);
 
-    if (rc < 0 && g->fe.queue_pairs_max > 0 && options->pairs > g->fe.queue_pairs_max)
-        return error_set(error, -ENOTSUP,
-                         "guest %u: the switch offers %llu queue pair(s), not %u, on %s", guest,
-                         (unsigned long long)g->fe.queue_pairs_max, options->pairs, front.socket);
     if (rc < 0)
         return error_set(error, rc, "guest %u: %.300s%s", guest, g->fe.error.text,
-                         rc == -ENOENT || rc == -ECONNREFUSED
-                             ? "; is the switch running, and does it listen there?"
-                         : front.listen ? "; does the switch connect there?"
-                                        : "");
+                         what_may_be_wrong(&front, rc));
     g->is_open = true;
     return check_features(bench, guest, error);
 }
@@ -367,24 +370,28 @@ static int add_sender(struct bench *bench, unsigned guest, unsigned pair, struct
 
 static int take_over(struct bench *bench, unsigned guest, struct error *error)
 {
+    const struct bench_options *options = &bench->options;
     struct bench_guest *g = &bench->guests[guest];
-    unsigned first = 0, count = bench_sources(&bench->options, guest, &first);
+    unsigned first = 0, count = bench_sources(options, guest, &first);
     int rc = 0;
 
-    for (unsigned ring = 0; ring < g->fe.ring_count; ring++) {
-        if (g->fe.rings[ring].stats.faults > 0)
+    for (unsigned i = 0; i < g->fe.ring_count; i++) {
+        const struct front_ring *ring = &g->fe.rings[i];
+
+        /* Lesser sins are forgiven, such as a num_buffers of 0 without MRG_RXBUF (DPDK). */
+        if (ring->options.to_guest && front_ring_outstanding(ring) != options->ring_size)
             return error_set(error, -EPROTO, "guest %u (%s): the switch breaks the rules: %.300s",
-                             guest, g->fe.options.socket, g->fe.rings[ring].first_fault.text);
+                             guest, g->fe.options.socket, ring->first_fault.text);
     }
-    if (bench->options.verify && g->receives)
+    if (options->verify && g->receives)
         rc = open_checker(bench, guest, error);
-    for (unsigned pair = 0; rc == 0 && pair < bench->options.pairs; pair++) {
+    for (unsigned pair = 0; rc == 0 && pair < options->pairs; pair++) {
         if (g->sends)
             rc = add_sender(bench, guest, pair, error);
         if (rc < 0 || !g->receives)
             continue;
-        if (bench_receiver_init(&bench->receivers[bench->receiver_count], &bench->options, guest,
-                                pair, &g->fe, first, count, bench->flow_count,
+        if (bench_receiver_init(&bench->receivers[bench->receiver_count], options, guest, pair,
+                                &g->fe, first, count, bench->flow_count,
                                 g->has_checker ? &g->checker : NULL) < 0)
             return no_memory(error);
         bench->receiver_count++;

@@ -66,13 +66,12 @@ void bench_receiver_uninit(struct bench_receiver *receiver)
     receiver->scratch = NULL;
 }
 
-void bench_receiver_start(struct bench_receiver *receiver, uint64_t from_ns)
+void bench_receiver_start(struct bench_receiver *receiver)
 {
     bench_count_set(&receiver->packets, 0);
     bench_count_set(&receiver->bytes, 0);
     receiver->missed_calls = 0;
     receiver->until_sample = 1;
-    receiver->stamps_from_ns = from_ns;
     memset(&receiver->delay_ns, 0, sizeof(receiver->delay_ns));
     memset(receiver->flows, 0,
            (size_t)receiver->sender_count * receiver->flow_count * sizeof(*receiver->flows));
@@ -108,8 +107,7 @@ static void look_at_stamp(struct bench_receiver *receiver, const uint8_t *bytes,
         stamp.flow >= receiver->flow_count)
         return;
     receiver->until_sample = receiver->sample;
-    if (stamp.due_ns >= receiver->stamps_from_ns)
-        note_delay(receiver, sender * receiver->flow_count + stamp.flow, now_ns - stamp.due_ns);
+    note_delay(receiver, sender * receiver->flow_count + stamp.flow, now_ns - stamp.due_ns);
 }
 
 void bench_receiver_add_jitter(const struct bench_receiver *receiver, double *sum, uint64_t *count)
@@ -353,7 +351,7 @@ static bool was_called(struct bench_receiver *receiver)
         return true;
     now_ns = clock_now_ns();
     if (receiver->waiting_ns == 0)
-        receiver->waiting_ns = now_ns;
+        bench_count_set(&receiver->waiting_ns, now_ns);
     if (now_ns - receiver->waiting_ns < BENCH_CALL_MISSED_NS)
         return false;
     receiver->missed_calls++;
@@ -363,7 +361,6 @@ static bool was_called(struct bench_receiver *receiver)
 /* Nothing is left: a guest that is called asks for it. */
 static void go_to_sleep(struct bench_receiver *receiver)
 {
-    receiver->waiting_ns = 0;
     if (lean_ring_calls_request(&receiver->lean))
         lean_ring_calls_decline(&receiver->lean);
 }
@@ -383,6 +380,7 @@ bool bench_receiver_turn(struct bench_receiver *receiver)
         if (!was_called(receiver))
             return false;
         lean_ring_calls_decline(lean);
+        bench_count_set(&receiver->waiting_ns, 0);
     }
     /* All of these are known of from now on, though the last is taken a little later. */
     now_ns = clock_now_ns();

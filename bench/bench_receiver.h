@@ -43,7 +43,6 @@ struct bench_receiver {
     unsigned sender_first, sender_count; /* guests that send to this one */
     unsigned flow_count;                 /* of each */
     struct bench_flow *flows;            /* by sender and flow */
-    uint64_t stamps_from_ns;             /* frames that were due before are not measured */
     uint64_t waiting_ns; /* since when something lies there that no call has told of; 0: none */
     struct traffic_checker *checker; /* verify: the guest's; NULL: frames are only counted */
     uint8_t mac[6];                  /* the guest's */
@@ -63,8 +62,8 @@ int bench_receiver_init(struct bench_receiver *receiver, const struct bench_opti
                         struct traffic_checker *checker) CV_MUST_CHECK;
 void bench_receiver_uninit(struct bench_receiver *receiver);
 
-/* Begins anew: counts, delays and jitter are 0, frames that were due before are not measured. */
-void bench_receiver_start(struct bench_receiver *receiver, uint64_t from_ns);
+/* Begins anew: counts, delays and jitter are 0. */
+void bench_receiver_start(struct bench_receiver *receiver);
 
 /* Takes all that has arrived and is to be taken; true if anything. */
 bool bench_receiver_turn(struct bench_receiver *receiver);

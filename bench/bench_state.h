@@ -23,11 +23,12 @@ struct bench_guest {
     bool has_checker;
 };
 
-/* What the threads do; each phase but the last is acknowledged by every thread. */
+/* What the threads do; every thread acknowledges a phase in which nothing is sent. */
 enum bench_phase {
     BENCH_PHASE_REST,    /* take what comes, send nothing */
     BENCH_PHASE_WARM_UP, /* send */
-    BENCH_PHASE_MEASURE, /* begin anew, send from from_ns to to_ns, note the counts, then rest */
+    BENCH_PHASE_READY,   /* begin to count anew; take what comes, send nothing */
+    BENCH_PHASE_MEASURE, /* send from from_ns to to_ns, note the counts, then rest */
     BENCH_PHASE_END,
 };
 

@@ -4,12 +4,13 @@
  * that does not do its part is named instead of being waited for.
  *
  * Method: a daemon, and for each case of a table synthetic guests in every pattern, of every kind,
- * polling and called, with and without offloads. At ports that push back nothing may be lost, as
- * fast as it goes; at ports that drop, as many as the daemon counts. Every frame is stamped, so
- * there must be as many delays as frames arrived; arrivals never get more than they asked for; with
- * `verify` no frame may be altered, reordered or doubled. Guests that poll are never called. Then
- * the daemon is stopped (SIGSTOP) under load, and what cannot be is asked for. WORD chooses cases
- * by a part of the name. No speed is judged: the machine may be busy.
+ * polling and called, with and without offloads. As many packets are lost as the daemon counts, and
+ * at ports that push back, as fast as it goes, none but where a guest got no processor for long.
+ * Every frame is stamped, so there must be as many delays as frames arrived; arrivals never get
+ * more than they asked for; with `verify` no frame may be altered, reordered or doubled. Guests
+ * that poll are never called. Then the daemon is stopped (SIGSTOP) under load, and what cannot be
+ * is asked for. WORD chooses cases by a part of the name. No speed is judged: the machine may be
+ * busy.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -46,7 +47,8 @@ struct bench_case {
     const char *arrivals;
     bool listens;
     bool is_unmergeable;
-    bool drops; /* ports of which packets may be lost, which the daemon counts */
+    bool drops;             /* ports of which packets may be lost, which the daemon counts */
+    unsigned frame_packets; /* segments of each super-packet, by hand */
     struct bench_options options;
 };
 
@@ -75,11 +77,10 @@ static const struct bench_case cases[] = {
                             .kind = TRAFFIC_TCP4,
                             .size_bytes = 1514,
                             .offloads = true}},
-    {"super-packets", .options = {.pattern = BENCH_BOTH,
-                                  .kind = TRAFFIC_TCP4,
-                                  .size_bytes = 40000,
-                                  .offloads = true}},
-    {"super-packets in large buffers", .is_unmergeable = true,
+    {"super-packets", .frame_packets = 28,
+     .options =
+         {.pattern = BENCH_BOTH, .kind = TRAFFIC_TCP4, .size_bytes = 40000, .offloads = true}},
+    {"super-packets in large buffers", .is_unmergeable = true, .frame_packets = 42,
      .options =
          {.pattern = BENCH_PAIRS, .kind = TRAFFIC_TCP6, .size_bytes = 60000, .offloads = true}},
     {"not mergeable", .is_unmergeable = true, .options = {.pattern = BENCH_BOTH}},
@@ -106,16 +107,18 @@ static const struct bench_case cases[] = {
                                       .kind = TRAFFIC_TCP4,
                                       .size_bytes = 1000,
                                       .offloads = true}},
-    {"verified, super-packets", .options = {.pattern = BENCH_PAIRS,
-                                            .verify = true,
-                                            .kind = TRAFFIC_TCP6,
-                                            .size_bytes = 50000,
-                                            .offloads = true}},
-    {"verified, super-packets of datagrams", .options = {.pattern = BENCH_PAIRS,
-                                                         .verify = true,
-                                                         .kind = TRAFFIC_UDP4,
-                                                         .size_bytes = 44179,
-                                                         .offloads = true}},
+    {"verified, super-packets", .frame_packets = 35,
+     .options = {.pattern = BENCH_PAIRS,
+                 .verify = true,
+                 .kind = TRAFFIC_TCP6,
+                 .size_bytes = 50000,
+                 .offloads = true}},
+    {"verified, super-packets of datagrams", .frame_packets = 30,
+     .options = {.pattern = BENCH_PAIRS,
+                 .verify = true,
+                 .kind = TRAFFIC_UDP4,
+                 .size_bytes = 44179,
+                 .offloads = true}},
 };
 
 static struct daemon convoyd;
@@ -167,7 +170,7 @@ static struct bench_options options_of(const struct bench_case *c)
     return o;
 }
 
-static uint64_t drops_of(const struct bench_case *c)
+static uint64_t drops_of(const struct bench_case *c, const char *counter)
 {
     uint64_t sum = 0;
 
@@ -175,7 +178,7 @@ static uint64_t drops_of(const struct bench_case *c)
         char port[32];
 
         snprintf(port, sizeof(port), "%s%u", c->port ? c->port : "g", i);
-        sum += daemon_counter(&convoyd, port, "dropped");
+        sum += daemon_counter(&convoyd, port, counter);
     }
     return sum;
 }
@@ -184,7 +187,7 @@ static uint64_t drops_of(const struct bench_case *c)
 static void check_pace(const struct bench_case *c, const struct bench_result *r)
 {
     double rate = c->options.then ? 60000 : 40000;
-    double most = rate * DURATION_NS / 1e9 * (strchr(c->arrivals, 'p') ? 1.05 : 1);
+    double most = rate * r->seconds * (strchr(c->arrivals, 'p') ? 1.05 : 1.001);
 
     EXPECT(r->offered > rate - 1 && r->offered < rate + 1, "%g", r->offered);
     EXPECT((double)r->sent <= most + GUESTS, "%llu", (unsigned long long)r->sent);
@@ -230,13 +233,15 @@ static void check_delays(const struct bench_options *o, const struct bench_resul
 static void check_result(const struct bench_case *c, const struct bench_options *o,
                          const struct bench_result *r, uint64_t dropped)
 {
-    printf("  sent %llu, received %llu, lost %llu, calls %llu, kicks %llu, delays %llu\n",
+    printf("  sent %llu, received %llu, lost %llu, calls %llu (missed %llu), kicks %llu, delays "
+           "%llu\n",
            (unsigned long long)r->sent, (unsigned long long)r->received,
-           (unsigned long long)r->lost, (unsigned long long)r->calls, (unsigned long long)r->kicks,
+           (unsigned long long)r->lost, (unsigned long long)r->calls,
+           (unsigned long long)r->missed_calls, (unsigned long long)r->kicks,
            (unsigned long long)r->delay_ns.count);
     EXPECT(r->sent > 0 && r->received > 0 && r->received <= r->sent, "nothing, or too much");
-    EXPECT(r->lost == dropped, "the switch has dropped %llu", (unsigned long long)dropped);
-    EXPECT(c->drops || r->lost == 0, "%llu", (unsigned long long)r->lost);
+    EXPECT(r->lost == dropped * CV_MAX(c->frame_packets, 1u), "the switch has dropped %llu",
+           (unsigned long long)dropped);
     EXPECT(r->fairness > 0 && r->fairness <= 1.000001, "%g", r->fairness);
     EXPECT(o->receive == BENCH_CALL ? r->calls > 0 : r->calls == 0, "%llu",
            (unsigned long long)r->calls);
@@ -252,7 +257,7 @@ static void run_case(const struct bench_case *c)
 {
     static struct bench_result result;
     struct bench_options options = options_of(c);
-    struct bench *bench;
+    struct bench *bench = NULL;
     struct error error;
     int rc;
 
@@ -261,14 +266,17 @@ static void run_case(const struct bench_case *c)
     EXPECT(rc == 0, "%s", error.text);
     /* A second run with the same guests must find them as the first has. */
     for (unsigned run = 0; rc == 0 && run < 2; run++) {
-        uint64_t dropped = drops_of(c);
+        uint64_t dropped = drops_of(c, "dropped"), stalled = drops_of(c, "drop_stalled");
 
         rc = bench_run(bench, c->arrivals, &result, &error);
         EXPECT(rc == 0, "%s", error.text);
+        dropped = drops_of(c, "dropped") - dropped;
+        stalled = drops_of(c, "drop_stalled") - stalled;
         if (rc == 0)
-            check_result(c, &options, &result, drops_of(c) - dropped);
-        if (rc == 0 && failures > 0)
-            break;
+            check_result(c, &options, &result, dropped);
+        /* Where it pushes back, only a guest whose processor somebody else has is given up. */
+        EXPECT(c->drops || dropped == stalled, "%llu, not %llu", (unsigned long long)dropped,
+               (unsigned long long)stalled);
     }
     if (bench)
         bench_close(bench);
@@ -333,7 +341,7 @@ static void check_refusals(void)
     options = options_of(&c);
     options.pairs = options.flows = 4;
     rc = bench_open(&options, &bench, &error);
-    EXPECT(rc == -ENOTSUP && strstr(error.text, "queue pairs"), "%d %s", rc, error.text);
+    EXPECT(rc < 0 && strstr(error.text, "as many queue pairs"), "%d %s", rc, error.text);
     options = options_of(&c);
     options.guest_count = 3;
     rc = bench_open(&options, &bench, &error);
