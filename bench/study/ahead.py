@@ -200,8 +200,17 @@ def make_row(medians: Medians, work: Work) -> Row:
     return Row(work.title, ours, None if is_default else default, peer, ratio, work.target, verdict, why)
 
 
-def scale_figure(medians: Medians, contestant: str) -> tuple[Figure, float] | None:
-    """A contestant's total over 64 guests as a share of that over 2, and its fairness over 64."""
+@dataclass(frozen=True)
+class Scale:
+    """A contestant over many guests."""
+
+    figure: Figure  # its total over 64 guests as a share of that over 2
+    total: float  # over 64 guests, packets per second
+    fairness: float  # Jain's index over 64 guests
+
+
+def scale_of(medians: Medians, contestant: str) -> Scale | None:
+    """None where it was not measured with both 2 and 64 guests."""
     places = {
         place.value("guests"): metrics
         for place, metrics in medians.of_experiment(4).items()
@@ -213,32 +222,30 @@ def scale_figure(medians: Medians, contestant: str) -> tuple[Figure, float] | No
         return None
     share = many.median / two.median
     text = f"{number(100 * share)} %, Jain {fairness.median:.4g}, {contestant}"
-    return Figure(contestant, share, text), fairness.median
+    return Scale(Figure(contestant, share, text), many.median, fairness.median)
 
 
 def make_scale_row(medians: Medians) -> Row:
-    """The row about 64 guests; it is held against fixed marks, and peers are shown beside it."""
-    found = [scale_figure(medians, name) for name in sorted(medians.contestants())]
-    figures = [pair for pair in found if pair]
-    ours = max(
-        (pair for pair in figures if pair[0].contestant.startswith("convoy")),
-        default=None,
-        key=lambda pair: (pair[1] >= FAIRNESS_LEAST, pair[0].value),
-    )
-    default = next((figure for figure, _ in figures if figure.contestant == DEFAULT_MODE), None)
-    peer = best([figure for figure, _ in figures if figure.contestant in PEERS], "higher")
+    """The row about 64 guests; it is held against fixed marks, and peers are shown beside it.
+
+    The best of us, and of the peers, is who carries most over 64 guests: a good share of little is no merit.
+    """
+    found = [scale for name in sorted(medians.contestants()) if (scale := scale_of(medians, name))]
+    of_us = [scale for scale in found if scale.figure.contestant.startswith("convoy")]
+    of_peers = [scale for scale in found if scale.figure.contestant in PEERS]
+    ours = max(of_us, key=lambda scale: scale.total, default=None)
+    peer = max(of_peers, key=lambda scale: scale.total, default=None)
+    default = next((scale.figure for scale in of_us if scale.figure.contestant == DEFAULT_MODE), None)
     verdict, why = OPEN, "not with both 2 and 64 guests"
     if ours:
-        verdict, why = (HOLDS if ours[0].value >= SHARE_LEAST and ours[1] >= FAIRNESS_LEAST else FAILS), ""
-    best_one = ours[0] if ours else None
-    ratio = number(best_one.value / peer.value) if best_one and peer and peer.value else ""
-    is_default = best_one is not None and best_one.contestant == DEFAULT_MODE
+        holds = ours.figure.value >= SHARE_LEAST and ours.fairness >= FAIRNESS_LEAST
+        verdict, why = (HOLDS if holds else FAILS), ""
     return Row(
         "Total over 64 guests against that over 2 (64 B)",
-        best_one,
-        None if is_default else default,
-        peer,
-        ratio,
+        ours.figure if ours else None,
+        None if ours and ours.figure is default else default,
+        peer.figure if peer else None,
+        number(ours.figure.value / peer.figure.value) if ours and peer and peer.figure.value else "",
         "at least 90 %, Jain at least 0.99",
         verdict,
         why,

@@ -286,7 +286,7 @@ def select(plot: Plot, medians: Medians) -> list[Drawn]:
 
 
 def styles_of(lines: list[Line]) -> list[int]:
-    """A contestant's own style where each has one line, else styles in turn; a model's is that of what it models."""
+    """A contestant's own style where each has one line, else styles in turn; a model's is its subject's."""
     measured = [line for line in lines if line.contestant != MODEL]
     contestants = [line.contestant for line in measured]
     if len(set(contestants)) == len(contestants):
@@ -385,11 +385,8 @@ def draw_as_bars(drawn: Drawn, alone: bool) -> str:
     unit, divisor = unit_for(
         drawn.family, math.sqrt(min(values) * max(values)) if log else max(map(abs, values))
     )
-    # Bars have their names beside them: the colour is the contestant's, or that of a setting of the only one.
-    is_alone = len({line.contestant for line in drawn.lines}) == 1
-    styles = (
-        styles_of(drawn.lines) if is_alone else [contestant_key(line.contestant)[0] for line in drawn.lines]
-    )
+    # Bars have their names beside them: the colour is the contestant's.
+    styles = [contestant_key(line.contestant)[0] for line in drawn.lines]
     texts = drawn.x_texts()
     # One line alone needs no groups: what is on its x names the bars.
     is_flat = len(drawn.lines) == 1

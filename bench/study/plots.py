@@ -439,7 +439,7 @@ def beside(name: str, title: str, metric: str, sentence: str) -> Plot:
         "beside",
         "",
         (metric,),
-        outcomes.of_reference("none"),
+        outcomes.worst_of_all if metric == "kept" else outcomes.of_reference("none"),
         "bars",
         ("test", "guests", "kind"),
     )

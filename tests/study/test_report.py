@@ -416,6 +416,13 @@ class AheadTest(Folder):
             self.assertEqual(self.verdict(5, rows), verdict)
         self.assertEqual(self.verdict(5, []), ahead.OPEN)
 
+    def test_many_guests_of_who_carries_most(self) -> None:
+        """A mode that carried next to nothing over 2 guests has a large share, and is not the best."""
+        rows = made_up.guests() + made_up.point(4, "convoy natural", "guests=64 size=64", received_pps=20e6)
+        rows = [row for row in rows if row[1:3] != ("convoy off", "guests=2 size=64")]
+        rows += made_up.point(4, "convoy off", "guests=2 size=64", received_pps=1e5)
+        self.assertEqual(ahead.rows(self.medians(rows))[5].ours.contestant, "convoy natural")
+
     def test_native_is_no_peer(self) -> None:
         rows = self.both(11, "streams=1 test=stream", "received_bps", 4e9, {"native": 1e9})
         self.assertEqual(self.verdict(3, rows), ahead.OPEN)
