@@ -154,6 +154,8 @@ guest_start_ovs() { guest_uml_start "$1" "$OVS_RUNDIR/o$2" "${@:3}"; }
 switch_up_tap() { :; }
 switch_up_native() { :; }
 
+has_interface() { ip link show dev "$1" >/dev/null 2>&1; } # INTERFACE
+
 switch_up_convoy() {
     if [[ -n $DAEMON_PID ]]; then
         kill -0 "$DAEMON_PID" 2>/dev/null && return
@@ -168,8 +170,13 @@ switch_up_convoy() {
   - {name: v3}
   - {name: v4}
   - {name: dom, type: tap, interface: convoy-dom}
-  - {name: up, type: tap, interface: convoy-up, bridge: br-convoy}" || give_up "convoyd does not start" || return
-    ip addr add "${NET[convoy]}.100/24" dev convoy-dom && ip link set convoy-dom up
+  - {name: up, type: tap, interface: convoy-up, bridge: br-convoy}" ||
+        give_up "convoyd does not start" || return
+    # Its interfaces come a moment after its socket.
+    guest_await 10 has_interface convoy-up && guest_await 10 has_interface convoy-dom &&
+        ip addr add "${NET[convoy]}.100/24" dev convoy-dom && ip link set convoy-dom up && return
+    daemon_stop
+    give_up "convoyd's TAP interfaces cannot be used; its log ends with: $(last_said "$RUN_DIR/log")"
 }
 
 switch_up_testpmd() {
@@ -236,9 +243,11 @@ take_turn() { # CONTESTANT GUESTS
 
 # The near side is a guest, the namespace "near" or the host itself; commands there are alike.
 on() { # SIDE LIMIT-S COMMAND
+    local cpu=$CPU_A
+    [[ $1 != far ]] || cpu=$CPU_B
     case $1 in
-    near | far) timeout -k 5 "$2" ip netns exec "$1" taskset -c "$([[ $1 == near ]] && echo "$CPU_A" || echo "$CPU_B")" sh -c "$3" ;;
-    host) timeout -k 5 "$2" taskset -c "$CPU_A" sh -c "$3" ;;
+    near | far) timeout -k 5 "$2" ip netns exec "$1" taskset -c "$cpu" sh -c "$3" ;;
+    host) timeout -k 5 "$2" taskset -c "$cpu" sh -c "$3" ;;
     *) guest_run -t "$2" "$1" "$3" ;;
     esac
 }
@@ -268,7 +277,11 @@ ping_pong_keys() { # FILE
         /percentile 50.000/ {p50 = $NF} /percentile 99.000/ {p99 = $NF}
         /percentile 99.900/ {p999 = $NF} /<MAX> observation/ {max = $NF}
         /Valid Duration/ {split($0, part, /[=; ]+/)
-            for (i in part) {if (part[i] == "RunTime") time = part[i + 1]; if (part[i] == "ReceivedMessages") n = part[i + 1]}}
+            for (i in part) {
+                if (part[i] == "RunTime") time = part[i + 1]
+                if (part[i] == "ReceivedMessages") n = part[i + 1]
+            }
+        }
         END {
             if (p50 == "" || !(time > 0)) exit 1
             printf "delay_mean_us=%s\ndelay_p50_us=%s\ndelay_p99_us=%s\ndelay_p999_us=%s\ndelay_max_us=%s\n",
@@ -287,19 +300,28 @@ must_reach() { # SIDE ADDRESS
 
 # --- what it costs ----------------------------------------------------------------------------------------
 
-# All counters at one moment, a line each, to $GUEST_WORK/taken.NAME. DEVICE is at the far host.
-take() { # NAME KIND DEVICE [SHAPED-NAMESPACE SHAPED-DEVICE]
+moment() { echo "$1 ${EPOCHREALTIME/[.,]/}"; } # NAME: of what is read next, in microseconds
+
+# All counters, a line each, to $GUEST_WORK/taken.NAME. DEVICE is at the far host; the last two name the
+# one whose shaper is read.
+take() { # NAME KIND [DEVICE [SHAPED-NAMESPACE SHAPED-DEVICE]]
     local pids
     {
-        echo "wall $(date +%s%N)"
-        awk '/^cpu / {print "busy", $2 + $3 + $4 + $7 + $8; print "all", $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9}' /proc/stat
+        moment wall
+        awk '/^cpu / {
+            print "busy", $2 + $3 + $4 + $7 + $8
+            print "all", $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9
+        }' /proc/stat
         pids=$(switch_pids "$2")
         # shellcheck disable=SC2086
         [[ -z $pids ]] || echo "switch $(processes_cpu_ns $pids)"
-        [[ $2 != convoy ]] || convoy --json port list |
-            jq -r '[.ports[] | select(.name | test("^v")) | .counters] | "packets \(map(.to_packets) | add)\ncalls \(map(.to_calls) | add)"'
+        [[ $2 != convoy ]] || convoy --json port list | jq -r '
+            [.ports[] | select(.name | test("^v")) | .counters] |
+            "packets \(map(.to_packets) | add)\ncalls \(map(.to_calls) | add)"'
+        moment far_wall
         [[ -z ${3:-} ]] || ip -n far -s -j link show dev "$3" |
             jq -r '.[0].stats64 | "rx \(.rx.bytes)\ntx \(.tx.bytes)"'
+        moment shaped_wall
         [[ -z ${5:-} ]] || tc -n "$4" -s -j qdisc show dev "$5" root | jq -r '"shaped \(.[0].bytes)"'
     } >"$GUEST_WORK/taken.$1"
 }
@@ -321,19 +343,19 @@ observe() { # SECONDS LEAD "TAKE'S ARGUMENTS" COMMAND...
     wait "$running"
 }
 
+# Calls only where guests have got packets worth counting: the driver domain's pass them by.
 cost_keys() {
     awk 'NR == FNR {old[$1] = $2; next} {grown[$1] = $2 - old[$1]}
         END {
-            seconds = grown["wall"] / 1e9
             printf "host_cpu_share=%.4f\n", grown["busy"] / grown["all"]
-            if ("switch" in grown) printf "cpu_share=%.4f\n", grown["switch"] / grown["wall"]
-            if (grown["packets"] > 0) printf "calls_per_packet=%.5f\n", grown["calls"] / grown["packets"]
+            if ("switch" in grown) printf "cpu_share=%.4f\n", grown["switch"] / 1000 / grown["wall"]
+            if (grown["packets"] >= 100) printf "calls_per_packet=%.5f\n", grown["calls"] / grown["packets"]
         }' "$GUEST_WORK/taken.before" "$GUEST_WORK/taken.after"
 }
 
-grown_per_second() { # COUNTER
-    awk -v name="$1" 'NR == FNR {old[$1] = $2; next} {grown[$1] = $2 - old[$1]}
-        END {if (!(name in grown)) exit 1; printf "%.0f\n", grown[name] * 1e9 / grown["wall"]}' \
+bits_per_second() { # COUNTER ITS-MOMENT
+    awk -v name="$1" -v moment="$2" 'NR == FNR {old[$1] = $2; next} {grown[$1] = $2 - old[$1]}
+        END {if (!(name in grown)) exit 1; printf "%.0f\n", grown[name] * 8e6 / grown[moment]}' \
         "$GUEST_WORK/taken.before" "$GUEST_WORK/taken.after"
 }
 
@@ -394,6 +416,7 @@ word_classic() {
     local kind side address device bps reverse=''
     place_of "$contestant" "$place" 1 && frames_set "$frames" "$side" "$device" || return
     [[ $direction == receive ]] && reverse=-R
+    # shellcheck disable=SC2086
     observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" $reverse
     frames_set super "$side" "$device"
     bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing; it said: $(last_said "$GUEST_WORK/said")" || return
@@ -433,6 +456,7 @@ word_line() {
     set -- $shaped
     tc -n "$1" qdisc replace dev "$2" root tbf rate "$line" burst 256kb latency 5ms ||
         give_up "this kernel has no TBF to make a line with" || return
+    # shellcheck disable=SC2086
     observe "$seconds" 0 "$kind $device $shaped" transfers "$kind" "$side" "$address" "$guests" "$seconds" $reverse
     tc -n "$1" qdisc del dev "$2" root
     line_keys && cost_keys
@@ -443,8 +467,12 @@ line_keys() {
     [[ $direction == receive ]] && counter=tx
     sum_keys "$GUEST_WORK/said" || give_up "iperf3 measured nothing at one of the guests" || return
     line_bps=$(numfmt --from=si "$(sed 's/kbit/K/; s/mbit/M/; s/gbit/G/' <<<"$line")")
-    echo "received_bps=$(($(grown_per_second "$counter") * 8))"
-    echo "line_share=$(calc "$(grown_per_second shaped) * 8 / $line_bps" 4)"
+    echo "received_bps=$(bits_per_second "$counter" far_wall)"
+    echo "line_share=$(calc "$(bits_per_second shaped shaped_wall) / $line_bps" 4)"
+}
+
+flood() { # SIDE ADDRESS BYTES SECONDS
+    on "$1" $(($4 + 20)) "sockperf throughput -i $2 -p $FLOOD_PORT -m $3 -t $4" >"$GUEST_WORK/said.beside" 2>&1
 }
 
 # What a measurement of mixed has going beside it, from before it until after it; nothing for none.
@@ -455,7 +483,7 @@ beside_start() { # BESIDE KIND SIDE ADDRESS SECONDS
     none) ;;
     other) transfer "$other" "$4" 5202 "$time" >"$GUEST_WORK/said.beside" & ;;
     same) transfer "$3" "$4" 5201 "$time" -R >"$GUEST_WORK/said.beside" & ;;
-    flood) on "$other" $((time + 20)) "sockperf throughput -i $4 -p $FLOOD_PORT -m 64 -t $time" >"$GUEST_WORK/said.beside" 2>&1 & ;;
+    flood) flood "$other" "$4" 64 "$time" & ;;
     stopped) stopped_start "$2" "$time" || return ;;
     *) give_up "there is no beside=$1" || return ;;
     esac
@@ -468,14 +496,15 @@ stopped_start() { # KIND SECONDS
     [[ $1 != native ]] || give_up "there is no guest to stop with native" || return
     mac=$(guest_run "$guest" 'cat /sys/class/net/eth0/address') || give_up "$guest does not answer" || return
     ip -n far neigh replace "$address" lladdr "$mac" dev "${1}1" nud permanent
-    kill -STOP -- "-$(<"$GUEST_WORK/$guest/group")"
-    on far $(($2 + 20)) "sockperf throughput -i $address -p $FLOOD_PORT -m 1400 -t $2" >"$GUEST_WORK/said.beside" 2>&1 &
+    # Its kernel's process only: the others are stopped and set going by that one all the time.
+    kill -STOP "$(<"$GUEST_WORK/$guest/group")"
+    flood far "$address" 1400 "$2" &
 }
 
 beside_stop() { # BESIDE KIND
     [[ -z $beside_pid ]] || wait "$beside_pid"
     [[ $1 == stopped && -e $GUEST_WORK/${2}2/group ]] || return 0
-    kill -CONT -- "-$(<"$GUEST_WORK/${2}2/group")"
+    kill -CONT "$(<"$GUEST_WORK/${2}2/group")"
     ip -n far neigh del "${NET[$2]}.2" dev "${2}1"
 }
 
@@ -540,4 +569,4 @@ trap 'exit 143' TERM HUP PIPE
 guest_init || { echo "failed the guests' folder cannot be used" >&8; exit 1; }
 trap clean_up EXIT
 network_start || { echo "failed the namespaces and bridges cannot be made" >&8; exit 1; }
-if (($#)); then answer "$@"; else answer_lines; fi
+if (($#)); then answer "$@"; exit; else answer_lines; exit; fi
