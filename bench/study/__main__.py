@@ -1,7 +1,6 @@
 """The study from start to end: python3 -m study, in the folder above this one; ./study prepares it all."""
 
 import fcntl
-import importlib
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Callable, IO
 
-from . import arguments, machine, peers, processes, synthetic
+from . import arguments, machine, peers, processes, real, synthetic
 from .points import Points
 from .study import Cpus, Study, StudyError
 
@@ -116,24 +115,31 @@ def _run(study: Study, asked: arguments.Arguments, started: float) -> int:
     done = begin(study, asked.only)
     if study.quick:
         signal.setitimer(signal.ITIMER_REAL, max(started + QUICK_S - time.monotonic(), QUICK_LEAST_S))
-    functions = {number: list_of(number) for number in asked.only}
+
+    def write_machine() -> None:
+        machine.write(study.out, machine.describe(study, asked.only, done, asked.runs, sys.argv[1:]))
+
     study.say(f"{'quick' if study.quick else 'full'} study: experiments {', '.join(asked.only)}, "
-              f"{study.runs} runs, results in {study.out}")
+              f"{asked.runs} runs, results in {study.out}")
     status = 0
     try:
         peers.find(study, asked.peers)
-        for number, parts in functions.items():
-            for part in parts:
-                with study.attempt(int(number), "all"):
-                    part(study)
-            done = sorted({*done, number}, key=int)
-            machine.write(study.out, machine.describe(study, asked.only, done, sys.argv[1:]))
+        write_machine()
+        # Run by run, so that one that is stopped has something of everything.
+        for study.runs in range(1, asked.runs + 1):
+            for number in asked.only:
+                for part in list_of(number):
+                    with study.attempt(int(number), "all"):
+                        part(study)
+                if study.runs == asked.runs:
+                    done = sorted({*done, number}, key=int)
+                write_machine()
     except Stopped as stopped:
         signal.setitimer(signal.ITIMER_REAL, 0)
         study.say(f"stopped: {stopped}")
         status = stopped.status
     processes.stop_all()
-    machine.write(study.out, machine.describe(study, asked.only, done, sys.argv[1:]))
+    write_machine()
     write_report(study)
     if study.failed:
         study.say("not measured: " + "; ".join(f"{what} ({why})" for what, why in study.failed.items()))
@@ -142,12 +148,8 @@ def _run(study: Study, asked: arguments.Arguments, started: float) -> int:
 
 def list_of(number: str) -> list[Experiment]:
     """The functions of an experiment: with synthetic guests, then with real ones."""
-    found = [synthetic.experiments().get(number), _real_experiments().get(number)]
+    found = [synthetic.experiments().get(number), real.experiments().get(number)]
     return [function for function in found if function]
-
-
-def _real_experiments() -> dict[str, Experiment]:
-    return importlib.import_module(f"{__package__}.real").experiments()
 
 
 def begin(study: Study, only: list[str]) -> list[str]:

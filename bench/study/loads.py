@@ -15,7 +15,7 @@ from typing import Callable
 from . import generator, processes
 from .measuring import FLAT_OUT, Point, measure, note_features, reference_rate, take
 from .settling import Seen, read_watch, settle
-from .study import SYNTHETIC_PEERS, Study, StudyError
+from .study import MODES, SYNTHETIC_PEERS, Study, StudyError
 from .switches import Switch
 
 WEIGHT = 0.001  # delay-weight of `adaptive`
@@ -41,7 +41,7 @@ def delay_by_load(study: Study) -> None:
     times_us = (10, 100) if study.quick else (1, 10, 50, 100, 300)
     budgets_us = (25,) if study.quick else (10, 25, 50)
     for run in range(study.runs):
-        for contestant in study.take_part(7):
+        for contestant in study.take_part(7, MODES if study.quick else MODES + SYNTHETIC_PEERS):
             settings: list[tuple[dict[str, object], dict[str, object]]] = [({}, {})]
             if contestant == "convoy fixed":
                 settings = [({"t_us": t}, {"hold": f"fixed:{K_MOST},{t}us"}) for t in times_us]

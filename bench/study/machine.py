@@ -15,8 +15,8 @@ FILE = "machine.json"
 
 
 def describe(study: Study, experiments: list[str], done: list[str],
-             arguments: list[str]) -> dict[str, object]:
-    """Everything that a reader of the figures must know. `done`: experiments that were gone through."""
+             runs: int, arguments: list[str]) -> dict[str, object]:
+    """Everything that a reader of the figures must know. `done`: experiments that had all their runs."""
     first = read(study.out)
     started = first.get("date") or datetime.now(timezone.utc).isoformat(timespec="seconds")
     old_features = first.get("features")
@@ -29,7 +29,7 @@ def describe(study: Study, experiments: list[str], done: list[str],
         "kernel": f"{platform.system()} {platform.release()}", "system": _system(),
         "switch_processor": study.cpus.switch, "guest_processors": study.cpus.guests,
         "shared_cores": _siblings(study.cpus.switch),
-        "runs": study.runs, "seconds": study.seconds, "warm_up": study.warm_up,
+        "runs": runs, "seconds": study.seconds, "warm_up": study.warm_up,
         "versions": _versions(study), "build_id": build_id(study), "features": features,
         "peers": study.peers, "missing": study.missing, "failed": study.failed,
         "experiments": experiments, "done": done,

@@ -1,7 +1,6 @@
 """Points of experiments with synthetic guests: what is missing of a list is measured and kept."""
 
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Callable, Sequence
 
 from . import generator, switches
@@ -56,7 +55,7 @@ def take(study: Study, experiment: int, contestant: str, run: int, guests: int, 
     todo = missing(study, experiment, contestant, run, points)
     if not todo:
         return
-    study.say(f"experiment {experiment}, run {run + 1} of {study.runs}: {contestant}, "
+    study.say(f"experiment {experiment}, run {run + 1}: {contestant}, "
               f"{len(todo)} {'point' if len(todo) == 1 else 'points'}")
     with study.attempt(experiment, contestant, todo[0].part if len({p.part for p in todo}) == 1 else ""):
         with switches.running(study, contestant, guests, **settings) as switch:
@@ -83,13 +82,6 @@ def settle_in(study: Study, switch: switches.Switch, guests: int) -> None:
                           arrivals=f"constant:{SETTLE_PPS}", seconds=SETTLE_S, warm_up=0.1)
         except StudyError as error:
             study.say(f"{switch.contestant} has not settled in: {error}")
-
-
-def median_of(study: Study, experiment: int, contestant: str, point: Point, metric: str) -> float | None:
-    """The median over the runs that there are; None where there is none."""
-    values = [found[metric] for run in range(study.runs)
-              if metric in (found := study.points.get(experiment, contestant, point.text(), run))]
-    return median(values) if values else None
 
 
 FLAT_OUT = Point({"load": "max", "size": 64}, {"size": 64, "receive": "call", "arrivals": "max"})

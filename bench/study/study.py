@@ -44,7 +44,7 @@ class Study:
     root: Path  # of the repository
     work: Path  # for sockets and passing files; emptied and removed at the end
     quick: bool
-    runs: int
+    runs: int  # of everything, so far: experiments are called once for each run, and skip what is there
     seconds: float  # measured part of one run
     warm_up: float  # seconds before it
     cpus: Cpus

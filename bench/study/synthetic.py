@@ -10,7 +10,7 @@ from typing import Callable
 
 from . import loads
 from .fit import fit_costs
-from .measuring import Point, measure, median_of, take
+from .measuring import Point, measure, take
 from .points import parameters_text
 from .study import MODES, SYNTHETIC_PEERS, Study, StudyError
 from .switches import Switch
@@ -38,29 +38,30 @@ def throughput_by_convoy(study: Study) -> None:
               for receive in receives for size in sizes for k in convoys]
     for run in range(study.runs):
         take(study, 2, "convoy fixed", run, 2, points)
-    if study.is_out(2, "convoy fixed"):
-        return
-    for receive in receives:
-        for size in sizes:
-            _add_model(study, receive, size,
-                       [point for point in points
-                        if (point.parameters["size"], point.parameters["receive"]) == (size, receive)])
+        if study.is_out(2, "convoy fixed"):
+            return
+        for receive in receives:
+            for size in sizes:
+                _add_model(study, run, receive, size,
+                           [point for point in points
+                            if (point.parameters["size"], point.parameters["receive"]) == (size, receive)])
 
 
-def _add_model(study: Study, receive: str, size: int, points: list[Point]) -> None:
-    """The line through the medians, as the contestant "model"; it is made once all is measured."""
+def _add_model(study: Study, run: int, receive: str, size: int, points: list[Point]) -> None:
+    """The line through the points of a run, as the contestant "model"."""
     name = parameters_text(size=size, receive=receive)
-    if study.points.has(2, "model", name, 0):
+    if study.points.has(2, "model", name, run):
         return
-    costs = fit_costs([(float(str(point.parameters["k"])), pps) for point in points
-                       if (pps := median_of(study, 2, "convoy fixed", point, "received_pps"))])
+    costs = fit_costs([(float(str(point.parameters["k"])),
+                        study.points.get(2, "convoy fixed", point.text(), run)["received_pps"])
+                       for point in points])
     if costs is None:
         study.say(f"experiment 2: no costs can be found for {size} bytes: nothing was received")
         return
     for point in points:
-        study.points.add(2, "model", point.text(), 0,
+        study.points.add(2, "model", point.text(), run,
                          {"received_pps": costs.pps(float(str(point.parameters["k"])))})
-    study.points.add(2, "model", name, 0,
+    study.points.add(2, "model", name, run,
                      {"c0_ns": costs.c0_ns, "c1_ns": costs.c1_ns, "error_max": costs.error_max})
 
 
@@ -78,10 +79,12 @@ def throughput_by_size(study: Study) -> None:
                     {"size": SUPER_BYTES, "flows": count, "kind": "tcp4", "offloads": True, "receive": "poll",
                      "arrivals": "max"}, part="64 KiB")
               for count in flows]
+    kinds = ("convoy off", "convoy natural", "convoy adaptive") if study.quick else MODES
     for run in range(study.runs):
-        for contestant in study.take_part(3):
+        for contestant in study.take_part(3, kinds + SYNTHETIC_PEERS):
             take(study, 3, contestant, run, 2, points)
-            take(study, 3, contestant, run, 2, supers, tso=True)
+            if contestant in MODES or not study.quick:
+                take(study, 3, contestant, run, 2, supers, tso=True)
 
 
 # --- 4: the number of guests ----------------------------------------------------------------------------

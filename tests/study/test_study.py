@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from fakes import Fakes  # noqa: E402
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-# Experiment 3, quick: two sizes and super-packets of four contestants, in two runs.
-CONTESTANTS = ("convoy off", "convoy natural", "convoy adaptive", "convoy fixed")
+# Experiment 3, quick: two sizes and super-packets of each contestant, in two runs.
+CONTESTANTS = ("convoy off", "convoy natural", "convoy adaptive")
 SIZES, RUNS = 3, 2
 POINTS = len(CONTESTANTS) * SIZES * RUNS
 
