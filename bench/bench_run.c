@@ -430,7 +430,7 @@ static int read_memory(const struct bench *bench, struct bench_result *result, s
 /* Of an interrupted run what was measured until then, and -EINTR. */
 static int measure(struct bench *bench, struct bench_result *result, struct error *error)
 {
-    uint64_t from_ns, to_ns, before_ns, after_ns;
+    uint64_t from_ns, to_ns, before_ns = 0, after_ns = 0;
     bool was_interrupted;
     int rc;
 

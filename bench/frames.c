@@ -100,6 +100,12 @@ static struct size_draw size_draw_start(const struct bench_options *options, uns
 
 /* --- memory --- */
 
+static int no_memory(const char *what, struct error *error)
+{
+    error_set(error, -ENOMEM, "no memory for %s", what);
+    return -ENOMEM;
+}
+
 static uint32_t slot_bytes(uint32_t len)
 {
     return (len + SLOT_ALIGN_BYTES - 1) & ~(uint32_t)(SLOT_ALIGN_BYTES - 1);
@@ -114,10 +120,10 @@ static int place_frames(struct bench_frames *frames, struct error *error)
         frames->bytes_max = CV_MAX(frames->bytes_max, (unsigned)frames->frames[i].len);
         bytes += slot_bytes(frames->frames[i].len);
     }
+    assert(bytes > 0);
     frames->memory = calloc(1, bytes);
     if (!frames->memory)
-        return error_set(error, -ENOMEM, "no memory for %u frames, %zu bytes", frames->count,
-                         bytes);
+        return no_memory("frames", error);
     bytes = 0;
     for (unsigned i = 0; i < frames->count; i++) {
         frames->frames[i].bytes = frames->memory + bytes;
@@ -130,9 +136,7 @@ static int allocate_list(struct bench_frames *frames, unsigned count, struct err
 {
     *frames = (struct bench_frames){.count = count};
     frames->frames = calloc(count, sizeof(*frames->frames));
-    if (!frames->frames)
-        return error_set(error, -ENOMEM, "no memory for a list of %u frames", count);
-    return 0;
+    return frames->frames ? 0 : no_memory("a list of frames", error);
 }
 
 void bench_frames_uninit(struct bench_frames *frames)
@@ -284,7 +288,7 @@ static int init_built(struct bench_frames *frames, const struct bench_options *o
     int rc = allocate_list(frames, power_of_two_from(CV_MAX(count_min, flow_count)), error);
 
     if (rc == 0 && !flows)
-        rc = error_set(error, -ENOMEM, "no memory for %u flows", flow_count);
+        rc = no_memory("flows", error);
     if (rc == 0) {
         for (unsigned i = 0; i < frames->count; i++)
             frames->frames[i].len = draw_size(&draw);
@@ -369,7 +373,7 @@ static int init_capture(struct bench_frames *frames, const char *path, const uin
     /* Zeroed memory that is never written takes no room. */
     frames->memory = calloc(BENCH_CAPTURE_FRAMES_MAX, slot_bytes(BENCH_MTU_FRAME));
     if (rc == 0 && !frames->memory)
-        rc = error_set(error, -ENOMEM, "no memory for the frames of %s", path);
+        rc = no_memory("a capture", error);
     if (rc == 0)
         rc = read_frames(frames, capture, path, error);
     pcap_close(capture);
