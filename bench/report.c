@@ -443,8 +443,11 @@ static void print_verdict(FILE *out, const struct report *report)
                 "that rate)\n",
                 100 * report->options->loss_max, scale(report->searched_pps, rate));
     else
-        fprintf(out, "at no rate at most %g %% were lost (the figures above are of the last one)\n",
-                100 * report->options->loss_max);
+        fprintf(
+            out,
+            "no rate held: at each, more than %g %% were lost, or more than 1 %% sent late (the "
+            "figures above are of the last one)\n",
+            100 * report->options->loss_max);
 }
 
 void report_human(FILE *out, const struct report *report)

@@ -424,6 +424,11 @@ static void people_are_told_it_with_units(void **state)
         if (!strstr(text, parts[i]))
             fail_msg("\"%s\" is not in:\n%s", parts[i], text);
     free(text);
+    report.searched_pps = 0;
+    text = text_of(write_human);
+    assert_null(strstr(text, "highest"));
+    assert_non_null(strstr(text, "no rate held: at each, more than 0.1 % were lost, or"));
+    free(text);
     options.switch_pid = 0;
     result.switch_cpu_ns = 0;
     options.search = options.verify = false;
