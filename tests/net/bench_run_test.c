@@ -24,8 +24,9 @@
 #include "guest/vhost_user.h"
 #include "lib/daemon.h"
 
-enum { GUESTS = 4, TIMEOUT_MS = 5000, HANG_MS = 700 };
-#define DURATION_NS UINT64_C(200000000)
+enum { GUESTS = 4, TIMEOUT_MS = 5000, HANG_MS = 700, TRIES = 20 };
+#define DURATION_NS  UINT64_C(200000000)
+#define RECEIVED_MIN 800u /* of 8000 or more that slow arrivals ask for in this time */
 
 static const char *capture_path;
 
@@ -162,7 +163,7 @@ static struct bench_options options_of(const struct bench_case *c)
     o.flows = o.flows ? o.flows : 1;
     o.mergeable = !c->is_unmergeable;
     o.duration_ns = DURATION_NS;
-    o.warm_up_ns = c->drops ? 0 : DURATION_NS / 4;
+    o.warm_up_ns = c->arrivals ? DURATION_NS / 4 : 0;
     o.sample = 1;
     o.burst = o.burst ? o.burst : 32;
     o.timeout_ms = TIMEOUT_MS;
@@ -191,7 +192,7 @@ static void check_pace(const struct bench_case *c, const struct bench_result *r)
 
     EXPECT(r->offered > rate - 1 && r->offered < rate + 1, "%g", r->offered);
     EXPECT((double)r->sent <= most + GUESTS, "%llu", (unsigned long long)r->sent);
-    EXPECT((double)r->sent >= most / 10, "%llu", (unsigned long long)r->sent);
+    EXPECT(r->sent >= RECEIVED_MIN, "%llu", (unsigned long long)r->sent);
     EXPECT(!c->options.then == !r->step_ns, "%llu", (unsigned long long)r->step_ns);
 }
 
@@ -240,7 +241,9 @@ static void check_result(const struct bench_case *c, const struct bench_options 
            (unsigned long long)r->missed_calls, (unsigned long long)r->kicks,
            (unsigned long long)r->delay_ns.count);
     EXPECT(r->sent > 0 && r->received > 0 && r->received <= r->sent, "nothing, or too much");
-    EXPECT(r->lost == dropped * CV_MAX(c->frame_packets, 1u), "the switch has dropped %llu",
+    /* What is dropped in a warm-up does not count. */
+    dropped *= CV_MAX(c->frame_packets, 1u);
+    EXPECT(o->warm_up_ns ? r->lost <= dropped : r->lost == dropped, "the switch has dropped %llu",
            (unsigned long long)dropped);
     EXPECT(r->fairness > 0 && r->fairness <= 1.000001, "%g", r->fairness);
     EXPECT(o->receive == BENCH_CALL ? r->calls > 0 : r->calls == 0, "%llu",
@@ -251,6 +254,25 @@ static void check_result(const struct bench_case *c, const struct bench_options 
     check_verified(r);
     check_sizes(o, r);
     check_delays(o, r);
+}
+
+/* Runs, and once more where the guests had hardly any processor: real-time programs may take all.
+ * *ret_dropped and *ret_stalled are what the daemon has counted in the last run. */
+static int run_busy(struct bench *bench, const struct bench_case *c, struct bench_result *result,
+                    uint64_t *ret_dropped, uint64_t *ret_stalled, struct error *error)
+{
+    int rc = 0;
+
+    for (unsigned try = 0; rc == 0 && try < TRIES; try++) {
+        uint64_t dropped = drops_of(c, "dropped"), stalled = drops_of(c, "drop_stalled");
+
+        rc = bench_run(bench, c->arrivals, result, error);
+        *ret_dropped = drops_of(c, "dropped") - dropped;
+        *ret_stalled = drops_of(c, "drop_stalled") - stalled;
+        if (result->received > (c->arrivals ? RECEIVED_MIN : 0))
+            break;
+    }
+    return rc;
 }
 
 static void run_case(const struct bench_case *c)
@@ -266,12 +288,10 @@ static void run_case(const struct bench_case *c)
     EXPECT(rc == 0, "%s", error.text);
     /* A second run with the same guests must find them as the first has. */
     for (unsigned run = 0; rc == 0 && run < 2; run++) {
-        uint64_t dropped = drops_of(c, "dropped"), stalled = drops_of(c, "drop_stalled");
+        uint64_t dropped = 0, stalled = 0;
 
-        rc = bench_run(bench, c->arrivals, &result, &error);
+        rc = run_busy(bench, c, &result, &dropped, &stalled, &error);
         EXPECT(rc == 0, "%s", error.text);
-        dropped = drops_of(c, "dropped") - dropped;
-        stalled = drops_of(c, "drop_stalled") - stalled;
         if (rc == 0)
             check_result(c, &options, &result, dropped);
         /* Where it pushes back, only a guest whose processor somebody else has is given up. */
