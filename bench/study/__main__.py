@@ -16,7 +16,7 @@ from .points import Points
 from .study import Cpus, Study, StudyError
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK_S = 270  # a quick study stops measuring then; the report follows
+QUICK_S = 250  # a quick study stops measuring then; what runs is ended, and the report follows
 QUICK_LEAST_S = 100  # of measuring, however long the building took
 PROGRAMS = ("src/convoyd", "cli/convoy", "bench/convoy-bench", "tests/lib/convoy-traffic",
             "tests/lib/convoy-watch")
