@@ -36,8 +36,9 @@ class Switch:
         """StudyError where it does not run any more."""
         if self.process.poll() is None and Path(f"/proc/{self.pid}").exists():
             return
-        raise StudyError(f"{self.contestant} ended while it was measured, with status {self.process.returncode}: "
-                         f"{processes.last_words(self.run_dir / 'log')}")
+        words = processes.last_words(self.run_dir / "log")
+        raise StudyError(f"{self.contestant} ended while it was measured, "
+                         f"with status {self.process.returncode}: {words}")
 
     def control(self, *words: str) -> str:
         """What `convoy` answers. StudyError with its words where it fails."""
