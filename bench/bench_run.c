@@ -252,6 +252,9 @@ static int start_thread(struct bench *bench, unsigned index, struct error *error
 
     *thread = (struct bench_thread){.bench = bench, .index = index, .phase = bench->phase_number};
     pthread_attr_init(&attr);
+    pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setschedpolicy(&attr, bench->sched_policy);
+    pthread_attr_setschedparam(&attr, &bench->sched_param);
     if (bench->options.cpu_count > 0) {
         CPU_ZERO(&cpus);
         CPU_SET(bench->options.cpus[index], &cpus);
@@ -574,24 +577,47 @@ static bool are_measured(const struct bench *bench)
     return true;
 }
 
+/*
+ * The thread that calls bench_run sleeps for the most part. Where it wakes up it must not be in the
+ * switch's way, so it shares the processors of the threads that it starts; and since those never
+ * sleep, it must come before them where all are real-time ones.
+ */
+static void take_place(struct bench *bench, cpu_set_t *ret_before)
+{
+    const struct bench_options *options = &bench->options;
+    struct sched_param above;
+    cpu_set_t cpus;
+
+    pthread_getaffinity_np(pthread_self(), sizeof(*ret_before), ret_before);
+    CPU_ZERO(&cpus);
+    for (unsigned i = 0; i < options->cpu_count; i++)
+        CPU_SET(options->cpus[i], &cpus);
+    if (options->cpu_count > 0)
+        pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
+    pthread_getschedparam(pthread_self(), &bench->sched_policy, &bench->sched_param);
+    above = bench->sched_param;
+    above.sched_priority++;
+    if (above.sched_priority > 1)
+        pthread_setschedparam(pthread_self(), bench->sched_policy, &above);
+}
+
+static void leave_place(const struct bench *bench, const cpu_set_t *before)
+{
+    pthread_setschedparam(pthread_self(), bench->sched_policy, &bench->sched_param);
+    pthread_setaffinity_np(pthread_self(), sizeof(*before), before);
+}
+
 int bench_run(struct bench *bench, const char *arrivals, struct bench_result *ret_result,
               struct error *error)
 {
-    const struct bench_options *options = &bench->options;
-    cpu_set_t before, during;
+    cpu_set_t before;
     int rc;
 
     memset(ret_result, 0, sizeof(*ret_result));
     bench->run_count++;
-    /* This thread sleeps, but where it wakes up it must not be in the switch's way. */
-    CPU_ZERO(&during);
-    for (unsigned i = 0; i < options->cpu_count; i++)
-        CPU_SET(options->cpus[i], &during);
-    pthread_getaffinity_np(pthread_self(), sizeof(before), &before);
-    if (options->cpu_count > 0)
-        pthread_setaffinity_np(pthread_self(), sizeof(during), &during);
+    take_place(bench, &before);
     rc = run_phases(bench, arrivals, ret_result, error);
-    pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
+    leave_place(bench, &before);
     if (rc == 0 || (rc == -EINTR && are_measured(bench)))
         sum_up(bench, ret_result);
     else if (rc == -ETIMEDOUT || rc == -EPROTO)

@@ -7,6 +7,7 @@
 #define CONVOY_BENCH_BENCH_STATE_H
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "bench_receiver.h"
 #include "bench_run.h"
@@ -56,6 +57,8 @@ struct bench {
     uint8_t thread_of[BENCH_GUESTS_MAX]; /* which thread drives a guest */
     bool is_broken; /* a guest hung or a thread was lost: only bench_close is left */
     unsigned run_count;
+    int sched_policy; /* of the caller of bench_run, and of the threads */
+    struct sched_param sched_param;
     /* the plan */
     enum bench_phase phase;
     unsigned phase_number;   /* atomic; rises when all else of the plan is set */
