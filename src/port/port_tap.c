@@ -222,7 +222,7 @@ static bool tap_arm_to(struct port_queue *queue)
 
 static void tap_disarm_from(struct port_queue *queue)
 {
-    (void)queue;
+    port_tap_of(queue->port)->is_drained = false;
 }
 
 /* --- control --- */

@@ -613,6 +613,7 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
         if (CV_UNLIKELY(queue->stash_count > 0) || CV_UNLIKELY(!switch_frame(worker, frames[i])))
             queue->stash[queue->stash_count++] = frames[i];
     }
+    queue->is_held_back = queue->stash_count > 0; /* its guest may have no reason to kick again */
     return true;
 }
 

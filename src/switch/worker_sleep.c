@@ -98,9 +98,12 @@ void worker_unwatch_queue(struct worker *worker, struct port_queue *queue)
 
 void worker_poll_queue(struct worker *worker, struct port_queue *queue)
 {
-    if (!queue->can_receive || queue->is_polled)
+    if (!queue->can_receive)
         return;
+    /* Also one that is polled: what it kicked for may have come after it was last looked at. */
     queue->port->ops->disarm_from(queue);
+    if (queue->is_polled)
+        return;
     queue->is_polled = true;
     queue->active_ns = worker->now_ns;
     worker->polled[worker->polled_count++] = queue;

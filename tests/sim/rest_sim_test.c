@@ -307,6 +307,26 @@ static void short_guest_is_asked_for_room(void **state)
     sim_free(sim);
 }
 
+/* Nor are frames that a full port has pushed back forgotten: their sender need not kick again. */
+static void pushed_back_frames_are_not_slept_over(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+    struct fake_queue *to = sim_queue(sim, 1);
+
+    (void)state;
+    sim->workers[0].outlets[1].full = FULL_PUSH_BACK;
+    to->room = 0;
+    arrive(sim, FAKE_RING_FRAMES / 2);
+    fake_queue_arrive_for(sim_queue(sim, 2), 1, FAKE_RING_FRAMES / 2 + 30);
+    run_for(sim, 1000000);
+    assert_int_equal(sim_queue(sim, 2)->base.poll_ns, 0);
+    assert_int_equal(sim_queue(sim, 2)->base.stash_count, 30);
+    fake_queue_add_room(to, 1u << 20);
+    run_for(sim, 1000000);
+    assert_int_equal(to->delivered, FAKE_RING_FRAMES + 30);
+    sim_free(sim);
+}
+
 static void next_of_stream(struct sim *sim, uint64_t left)
 {
     fake_queue_arrive_for(sim_queue(sim, 0), 1, 1);
@@ -566,6 +586,7 @@ int main(void)
         cmocka_unit_test(call_is_made_in_time),
         cmocka_unit_test(sender_is_told_in_time),
         cmocka_unit_test(short_guest_is_asked_for_room),
+        cmocka_unit_test(pushed_back_frames_are_not_slept_over),
         cmocka_unit_test(traffic_that_ends_leaves_no_timer),
         cmocka_unit_test(loud_guest_does_not_drown_the_others),
         cmocka_unit_test(queue_that_is_held_back_rests),
