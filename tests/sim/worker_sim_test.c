@@ -155,6 +155,27 @@ static void flood_leaves_places(void **state)
     sim_free(sim);
 }
 
+/* From the round on in which frames are pushed back, their queue is not to be slept over. */
+static void pushed_back_queue_is_held_back(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_PUSH_BACK);
+    struct fake_queue *from = sim_queue(sim, 1);
+
+    (void)state;
+    sim_queue(sim, 2)->room = 0;
+    fake_queue_arrive_for(sim_queue(sim, 0), 2, CONVOY_FRAMES_MAX / 2);
+    fake_queue_arrive_for(from, 2, CONVOY_FRAMES_MAX / 2 + 30);
+    sim_round(sim, 0);
+    assert_int_equal(from->base.stash_count, 30);
+    assert_true(from->base.is_held_back);
+    sim_queue(sim, 2)->room = 1u << 20;
+    sim_round(sim, 0);
+    sim_round(sim, 0);
+    assert_false(from->base.is_held_back);
+    assert_int_equal(sim_queue(sim, 2)->delivered, CONVOY_FRAMES_MAX + 30);
+    sim_free(sim);
+}
+
 static void full_port_pushes_back(void **state)
 {
     struct sim *sim = world_new(HOLD_NATURAL, FULL_PUSH_BACK);
@@ -327,6 +348,7 @@ int main(void)
         cmocka_unit_test(nobody_else_is_up),
         cmocka_unit_test(full_port_drops),
         cmocka_unit_test(flood_leaves_places),
+        cmocka_unit_test(pushed_back_queue_is_held_back),
         cmocka_unit_test(full_port_pushes_back),
         cmocka_unit_test(stalled_guest_is_given_up),
         cmocka_unit_test(slow_guest_is_not_stalled),
