@@ -10,7 +10,7 @@ shift
 status=0
 
 c_files() { find src cli front bench tests \( -name '*.c' -o -name '*.h' \) -print; }
-scripts() { grep -rlE '^#!/bin/bash|shellcheck shell=bash' check demo tools tests bench .ci 2>/dev/null; }
+scripts() { grep -rlE '^#!/bin/bash|shellcheck shell=bash' check demo study tools tests bench .ci 2>/dev/null; }
 
 for step in "$@"; do
     echo "lint: $step"
