@@ -179,7 +179,7 @@ merge_line() { # LABEL FILE
 median_of() { awk -v f="$1" '{print $f}' "$GUEST_WORK/$2" | median; } # FIELD FILE
 
 figure_merge() {
-    local i contestant mode merge cut off best limit native
+    local i contestant mode merge cut off best limit native pieces whole goal
     say "== TCP from the host, one stream, ${SECONDS_EACH} s, median of $RUNS; sender and switch on the first processor, receiver on the second"
     uplink_start && native_start || return 1
     guest_run v1 'iperf3 -s -D >/dev/null 2>&1' >/dev/null
@@ -206,6 +206,13 @@ figure_merge() {
     native_stop
     guest_kill v1
     daemon_stop
+    # What the sender's processor leaves to a switch, and what a switch cannot do without.
+    read -r pieces whole <<<"$(taskset -c "$SWITCH_CPU" "$BUILD/bench/tap-read" convoy-bare)"
+    say "reading a packet from TAP and nothing else: $pieces ns in pieces, $whole ns whole; at the rate of"
+    for goal in "$best" "$(calc "$off * 3")" "$(calc "$limit * 0.9")"; do
+        say "$(printf '   %.2f Gbit/s a native sender leaves %.0f ns for each' "$goal" \
+            "$(calc "(1 - $goal / $(median_of 1 merge.native-gro)) * 12112 / $goal")")"
+    done
     repeat merge
 }
 
@@ -257,7 +264,7 @@ figure_small() {
 # --- lone -------------------------------------------------------------------------------------------------
 
 figure_lone() {
-    local i mode quantity
+    local i mode quantity added
     say "== 100 packets a second, each alone, $((SECONDS_EACH * 5)) s, median of $RUNS, us until the guest is called"
     traffic_start || return 1
     for ((i = 0; i < RUNS; i++)); do
@@ -267,10 +274,13 @@ figure_lone() {
             for quantity in mean p50 p99; do
                 word "call_delay_${quantity}_us" >>"$GUEST_WORK/lone.$mode.$quantity"
             done
+            jq '.tuning.histograms.added_delay_ns.p99 / 1000' "$GUEST_WORK/port" >>"$GUEST_WORK/lone.$mode.added"
         done
     done
     for mode in natural adaptive; do
         say "$mode: mean $(median <"$GUEST_WORK/lone.$mode.mean"), p50 $(median <"$GUEST_WORK/lone.$mode.p50"), p99 $(median <"$GUEST_WORK/lone.$mode.p99")    runs of p99: $(runs_of "lone.$mode.p99")"
+        added=$(median <"$GUEST_WORK/lone.$mode.added")
+        say "$mode: added by holding, by the daemon, in all its runs so far: p99 $added us    runs: $(runs_of "lone.$mode.added")"
     done
     say "p99 of adaptive - p99 of natural: $(calc "$(median <"$GUEST_WORK/lone.adaptive.p99") - $(median <"$GUEST_WORK/lone.natural.p99")") us"
     daemon_stop
