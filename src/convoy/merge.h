@@ -15,7 +15,6 @@
 
 #include "convoy/frame.h"
 #include "metrics/merge_refusals.h"
-#include "wire/ip.h"
 #include "wire/offload.h"
 
 /* Frames of one row: what Linux's GRO takes of UDP, and enough for 64 KiB of 1500-byte packets. */
@@ -24,18 +23,9 @@ enum { MERGE_FRAMES_MAX = 64 };
 /* Payload pieces of a frame that may join; with MERGE_FRAMES_MAX it bounds the row for writev. */
 enum { MERGE_PIECES_MAX = 8 };
 
-/* False for a datagram that was sent without a checksum (RFC 768): nothing could be verified. */
-static inline bool merge_has_checksum(const struct frame *frame)
-{
-    const uint8_t *field = frame->head + frame->facts.l4_offset + UDP_CHECKSUM_OFFSET;
-
-    return (field[0] | field[1]) != 0;
-}
-
 /*
- * True when the frame is of a kind whose super-packets a receiver with `offloads` takes: whole TCP,
- * or UDP with a checksum, over IPv4 or IPv6, seen by one convoy alone. All other frames pass by
- * without a word.
+ * True when the frame is of a kind whose super-packets a receiver with `offloads` takes: whole TCP
+ * or UDP over IPv4 or IPv6, seen by one convoy alone. All other frames pass by without a word.
  */
 static inline bool merge_concerns(const struct frame *frame, unsigned offloads)
 {
@@ -49,8 +39,7 @@ static inline bool merge_concerns(const struct frame *frame, unsigned offloads)
     else
         return false;
     needs |= OFFLOAD_CSUM;
-    return (offloads & needs) == needs && !frame->is_shared &&
-           (!(flags & FRAME_UDP) || merge_has_checksum(frame));
+    return (offloads & needs) == needs && !frame->is_shared;
 }
 
 /* True when both frames carry the same Ethernet header and tags, addresses, protocol and ports. */
