@@ -13,7 +13,7 @@ enum {
     BURST_BYTES_MAX = 256 * 1024, /* ... and their bytes: what delivering a burst may cost others */
     BURST_FRAMES_MAX = 192,       /* frames taken from one queue at a time */
     CONVOY_FRAMES_MAX = 256,      /* frames that may wait for one destination queue, per worker */
-    CONVOY_FLOODED_MAX = 64,      /* ... and still be joined by one that goes to all ports */
+    CONVOY_FLOODED_MAX = 64,      /* of those, that wait for other ports too */
     FRAME_BYTES_MAX =
         65535 + 18, /* largest frame: a 64 KiB super-packet with Ethernet and one VLAN tag */
     FRAME_HEAD_BYTES_MAX =

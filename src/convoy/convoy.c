@@ -18,6 +18,7 @@ void convoy_load(struct convoy *convoy, struct frame *frame)
     }
     convoy->frames[convoy->first + convoy->count++] = frame;
     convoy->packets++;
+    convoy->shared += frame->is_shared;
     convoy->loaded++;
     /* What was sent behind a frame must not overtake it: the flow of a fragment, or of a packet
      * whose extension headers are long, cannot be told, and a flooded frame is not remembered as
@@ -61,6 +62,12 @@ void convoy_seal_first(struct convoy *convoy)
 void convoy_unload(struct convoy *convoy, unsigned count, unsigned packets)
 {
     assert(count <= convoy->count && packets <= convoy->packets);
+    if (CV_UNLIKELY(convoy->shared > 0)) {
+        for (unsigned i = 0; i < count && count < convoy->count; i++)
+            convoy->shared -= convoy_frames(convoy)[i]->is_shared;
+        if (count == convoy->count)
+            convoy->shared = 0;
+    }
     convoy->first += count;
     convoy->count -= count;
     convoy->packets -= packets;
@@ -84,6 +91,7 @@ unsigned convoy_remove_source(struct convoy *convoy, const struct port_queue *so
     for (unsigned i = 0; i < convoy->count; i++) {
         if (!source || frames[i]->source == source) {
             convoy->packets -= 1u + frames[i]->merged_count;
+            convoy->shared -= frames[i]->is_shared;
             ret_frames[removed++] = frames[i];
         } else {
             frames[kept++] = frames[i];

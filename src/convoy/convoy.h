@@ -16,6 +16,7 @@ enum { CONVOY_FLOWS_MAX = 32 };
 struct convoy {
     unsigned count;   /* frames aboard; a row of merged ones is one */
     unsigned packets; /* as they arrived */
+    unsigned shared;  /* frames of those that are aboard other convoys too */
     uint64_t
         blocked_since_ns; /* since when the guest has had no buffers for the first; 0: it has */
     unsigned first;       /* where the first is in `frames` */
@@ -57,7 +58,8 @@ void convoy_seal(struct convoy *convoy);
 /* The first frame is being delivered in parts: nothing is merged into it any more. */
 void convoy_seal_first(struct convoy *convoy);
 
-/* The first `count` frames, which were `packets` when they arrived, have left. */
+/* The first `count` frames, which were `packets` when they arrived, leave; unless these are all,
+ * they are still to be released. */
 void convoy_unload(struct convoy *convoy, unsigned count, unsigned packets);
 
 /* True when a frame of `source` is aboard. */

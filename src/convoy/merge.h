@@ -15,6 +15,7 @@
 
 #include "convoy/frame.h"
 #include "metrics/merge_refusals.h"
+#include "wire/ip.h"
 #include "wire/offload.h"
 
 /* Frames of one row: what Linux's GRO takes of UDP, and enough for 64 KiB of 1500-byte packets. */
@@ -22,6 +23,14 @@ enum { MERGE_FRAMES_MAX = 64 };
 
 /* Payload pieces of a frame that may join; with MERGE_FRAMES_MAX it bounds the row for writev. */
 enum { MERGE_PIECES_MAX = 8 };
+
+/* False for a datagram that was sent without a checksum (RFC 768): it never joins another. */
+static inline bool merge_may_verify(const struct frame *frame)
+{
+    const uint8_t *field = frame->head + frame->facts.l4_offset + UDP_CHECKSUM_OFFSET;
+
+    return !(frame->facts.flags & FRAME_UDP) || (field[0] | field[1]) != 0;
+}
 
 /*
  * True when the frame is of a kind whose super-packets a receiver with `offloads` takes: whole TCP

@@ -115,7 +115,7 @@ struct port_queue {
     bool wants_back;      /* atomic: its frames are not to wait for slow guests of other workers */
     uint64_t active_ns;   /* when it last had a frame */
     uint64_t poll_ns;     /* how long it is polled for its next frame, as its kicks have shown */
-    uint64_t bursts_at_kick; /* counted until its last kick */
+    unsigned bursts, bursts_at_kick; /* ever taken, free running; and until its last kick */
     uint64_t look_ns; /* it was asked for a kick for several frames: look by then; 0: was not */
     struct traffic arrivals;      /* frames taken */
     uint64_t updated_ns;          /* when kick_rule was last derived */

@@ -72,17 +72,17 @@ void worker_release(struct worker *worker, struct frame *frame)
     }
 }
 
-void worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
+bool worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
                        enum drop_reason reason)
 {
     struct frame *removed[CONVOY_FRAMES_MAX];
     const struct port_ops *ops = lane->queue->port->ops;
     struct convoy *convoy = &lane->convoy;
-    unsigned count, packets = convoy->packets;
+    unsigned count, packets = convoy->packets, shared = convoy->shared;
     const struct frame *front;
 
     if (convoy->count == 0)
-        return;
+        return false;
     front = convoy_frames(convoy)[0];
     count = convoy_remove_source(convoy, source, removed);
     counter_add(&lane->outlet->counters.drops[reason], packets - convoy->packets);
@@ -97,6 +97,7 @@ void worker_purge_lane(struct worker *worker, struct lane *lane, const struct po
     }
     for (unsigned i = 0; i < count; i++)
         worker_release(worker, removed[i]);
+    return count > shared - convoy->shared;
 }
 
 /*
@@ -115,9 +116,10 @@ static void unblock_source(struct worker *worker, struct port_queue *source)
         worker_depart(worker, lane);
         if (!lane->convoy.blocked_since_ns || lane->outlet->full == FULL_PUSH_BACK)
             continue;
-        worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
-        /* A guest that takes a frame now and then would do the same harm again at once. */
-        lane->no_wait_until_ns = worker->now_ns + NO_WAIT_NS;
+        /* A guest that takes a frame now and then would do the same harm again at once. But others
+         * do not pay for a flood. */
+        if (worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL))
+            lane->no_wait_until_ns = worker->now_ns + NO_WAIT_NS;
     }
     if (worker->peer_count == 1 || source->wants_back)
         return;
@@ -143,8 +145,8 @@ static void let_go(struct worker *worker, struct lane *lane)
 
         if (!wants_back(worker, source))
             continue;
-        worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL);
-        lane->no_wait_until_ns = worker->now_ns + NO_WAIT_NS;
+        if (worker_purge_lane(worker, lane, source, DROP_QUEUE_FULL))
+            lane->no_wait_until_ns = worker->now_ns + NO_WAIT_NS;
         i = 0;
     }
 }
@@ -203,12 +205,12 @@ static void lane_blocked(struct worker *worker, struct lane *lane)
     if (convoy->blocked_since_ns == 0)
         convoy->blocked_since_ns = worker->now_ns;
     if (worker->now_ns < lane->no_wait_until_ns) {
-        worker_purge_lane(worker, lane, NULL, DROP_QUEUE_FULL);
+        (void)worker_purge_lane(worker, lane, NULL, DROP_QUEUE_FULL);
         return;
     }
     if (lane->is_stalled || worker->now_ns - convoy->blocked_since_ns >= STALL_NS) {
         lane->is_stalled = true;
-        worker_purge_lane(worker, lane, NULL, DROP_STALLED);
+        (void)worker_purge_lane(worker, lane, NULL, DROP_STALLED);
     } else if (worker->peer_count > 1 && lane->outlet->full != FULL_PUSH_BACK) {
         let_go(worker, lane);
     }
@@ -221,11 +223,11 @@ static unsigned frames_delivered(struct worker *worker, struct lane *lane, unsig
     unsigned packets = 0;
 
     worker_note_residence(worker, lane, count);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         packets += 1u + frames[i]->merged_count;
-        worker_release(worker, frames[i]);
-    }
     convoy_unload(&lane->convoy, count, packets);
+    for (unsigned i = 0; i < count; i++)
+        worker_release(worker, frames[i]);
     return packets;
 }
 
@@ -357,8 +359,8 @@ static bool may_wait(const struct worker *worker, const struct lane *lane,
 /* Floods leave most of the places to what is meant for that guest alone. */
 static bool has_place(const struct lane *lane, const struct frame *frame)
 {
-    return lane->convoy.packets <
-           (unsigned)(frame->is_shared ? CONVOY_FLOODED_MAX : CONVOY_FRAMES_MAX);
+    return !convoy_is_full(&lane->convoy) &&
+           (!frame->is_shared || lane->convoy.shared < CONVOY_FLOODED_MAX);
 }
 
 /* What delivering a frame may cost: its bytes, or the packets that it may have to be cut into. */
@@ -381,7 +383,7 @@ static void load_or_merge(struct lane *lane, struct frame *frame)
         convoy_load(&lane->convoy, frame);
         return;
     }
-    lane->fresh_mergeable += frame->len > frame->facts.payload_offset;
+    lane->fresh_mergeable += merge_may_verify(frame) && frame->len > frame->facts.payload_offset;
     if (convoy_merge(&lane->convoy, frame, offloads, &refusal) || refusal != MERGE_JOINED)
         counter_add(&lane->outlet->counters.merges[refusal], 1);
 }
@@ -561,6 +563,7 @@ static void count_burst(struct port_queue *queue, struct frame *const *frames, u
 
     for (unsigned i = 0; i < count; i++)
         bytes += frames[i]->len;
+    queue->bursts++;
     counter_add(&queue->counters->from_bursts, 1);
     counter_add(&queue->counters->from_packets, count);
     counter_add(&queue->counters->from_bytes, bytes);
@@ -590,12 +593,13 @@ static unsigned burst_limit(const struct worker *worker, struct port_queue *queu
 static bool serve_queue(struct worker *worker, struct port_queue *queue)
 {
     struct frame *frames[BURST_FRAMES_MAX];
-    unsigned count;
+    unsigned count, first;
 
     worker->last_way.is_known = false;
+    first = queue->stash_first;
     if (CV_UNLIKELY(queue->stash_count > 0) && !serve_stash(worker, queue)) {
         queue->is_held_back = true;
-        return false;
+        return queue->stash_first != first;
     }
     count = burst_limit(worker, queue);
     if (CV_UNLIKELY(count == 0))

@@ -156,8 +156,9 @@ void worker_announce(struct worker *worker, struct lane *lane);
 void worker_load(struct worker *worker, struct lane *lane, struct frame *frame);
 /* Sends off what can leave now. */
 void worker_depart(struct worker *worker, struct lane *lane);
-/* Ends the lane's frames that came from `source` (NULL: all), counted under `reason`. */
-void worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
+/* Ends the lane's frames that came from `source` (NULL: all), counted under `reason`. True: some of
+ * them were meant for this port alone. */
+bool worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
                        enum drop_reason reason);
 /* The queue has something to settle. */
 void worker_mark_dirty(struct worker *worker, struct port_queue *queue);

@@ -207,7 +207,7 @@ static void clear_source(struct worker *worker, struct lane *lane, const struct 
     if (!convoy_has_source(&lane->convoy, source))
         return;
     worker_depart(worker, lane);
-    worker_purge_lane(worker, lane, source, DROP_SENDER_GONE);
+    (void)worker_purge_lane(worker, lane, source, DROP_SENDER_GONE);
 }
 
 bool worker_step_purge(struct worker *worker, void *context)
@@ -251,7 +251,7 @@ static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
         if (!lane)
             continue;
         if (lane->convoy.count > 0 && (all || !lane->queue->can_deliver))
-            worker_purge_lane(worker, lane, NULL, DROP_PORT_DOWN);
+            (void)worker_purge_lane(worker, lane, NULL, DROP_PORT_DOWN);
         lane->is_stalled = false;
         lane->convoy.blocked_since_ns = 0;
         hold_group_clear(&lane->waiting);

@@ -117,18 +117,20 @@ static void end_grouping(struct worker *worker, struct port_queue *queue)
     queue->active_ns = worker->now_ns;
 }
 
-/* A kick tells how long the queue was silent: polling would have found its frame, or polling has
- * found nothing since the kick before. */
+/*
+ * A kick tells how long the queue was silent: polling would have found its frame; or polling has
+ * found nothing since the kick before, which is known only of a worker that slept: a busy one sees
+ * kicks late.
+ */
 static void learn_silence(const struct worker *worker, struct port_queue *queue)
 {
     uint64_t late_ns = (uint64_t)(worker->wake_s * 1e9);
-    uint64_t bursts = queue->counters->from_bursts;
 
     if (worker->now_ns - queue->active_ns <= worker->poll_ns + late_ns)
         queue->poll_ns = worker->poll_ns;
-    else if (bursts - queue->bursts_at_kick < 2)
+    else if (worker->is_asleep && !queue->look_ns && queue->bursts - queue->bursts_at_kick < 2)
         queue->poll_ns = queue->poll_ns > worker->poll_ns / POLL_SHARE_MIN ? queue->poll_ns / 2 : 0;
-    queue->bursts_at_kick = bursts;
+    queue->bursts_at_kick = queue->bursts;
 }
 
 static void woken(struct worker *worker, const struct epoll_event *event)
@@ -144,10 +146,10 @@ static void woken(struct worker *worker, const struct epoll_event *event)
     /* Room to deliver needs no more than a round: blocked convoys are tried in each. */
     if ((event->data.u64 & 1) != WAKE_FROM)
         return;
+    if (queue->look_ns || !queue->is_polled)
+        learn_silence(worker, queue);
     if (queue->look_ns)
         end_grouping(worker, queue);
-    else if (!queue->is_polled)
-        learn_silence(worker, queue);
     worker_poll_queue(worker, queue);
 }
 

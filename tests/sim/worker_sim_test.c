@@ -149,9 +149,35 @@ static void flood_leaves_places(void **state)
     sim_round(sim, 0);
     assert_int_equal(sim_waiting(sim, 1), CONVOY_FRAMES_MAX);
     assert_int_equal(sim_drops(sim, 1, DROP_QUEUE_FULL), 30);
+    /* Those that leave make places again, one by one. */
+    to->room = 10;
+    sim_round(sim, 0);
+    from->copies++;
+    fake_queue_arrive(from, &broadcast);
+    sim_round(sim, 0);
+    assert_int_equal(sim_drops(sim, 1, DROP_QUEUE_FULL), 30);
     to->room = 1u << 20;
     sim_round(sim, 0);
-    assert_int_equal(to->delivered, CONVOY_FRAMES_MAX);
+    assert_int_equal(to->delivered, CONVOY_FRAMES_MAX + 1);
+    sim_free(sim);
+}
+
+/* Nor does what waits for a busy guest keep a broadcast from it. */
+static void busy_guest_is_flooded_too(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+    struct fake_arrival broadcast = {.dst = MAC_BROADCAST, .len = 60};
+
+    (void)state;
+    sim_queue(sim, 1)->room = 0;
+    fake_queue_arrive_for(sim_queue(sim, 2), 1, 200);
+    sim_round(sim, 0);
+    sim_round(sim, 0);
+    sim_queue(sim, 0)->copies = 1;
+    fake_queue_arrive(sim_queue(sim, 0), &broadcast);
+    sim_round(sim, 0);
+    assert_int_equal(sim_waiting(sim, 1), 201);
+    assert_int_equal(sim_drops(sim, 1, DROP_QUEUE_FULL), 0);
     sim_free(sim);
 }
 
@@ -348,6 +374,7 @@ int main(void)
         cmocka_unit_test(nobody_else_is_up),
         cmocka_unit_test(full_port_drops),
         cmocka_unit_test(flood_leaves_places),
+        cmocka_unit_test(busy_guest_is_flooded_too),
         cmocka_unit_test(pushed_back_queue_is_held_back),
         cmocka_unit_test(full_port_pushes_back),
         cmocka_unit_test(stalled_guest_is_given_up),

@@ -423,6 +423,36 @@ class AheadTest(Folder):
         rows += made_up.point(4, "convoy off", "guests=2 size=64", received_pps=1e5)
         self.assertEqual(ahead.rows(self.medians(rows))[5].ours.contestant, "convoy natural")
 
+    def test_delay_of_who_loses_does_not_count(self) -> None:
+        """A peer that drops what would have waited is not the best, and a mode of ours neither."""
+        rows = self.both(7, "size=64 load=50", "delay_p99_us", 50.0, {"testpmd": 60.0, "ovs-dpdk": 5.0})
+        for name, received in (("convoy adaptive", 995.0), ("testpmd", 991.0), ("ovs-dpdk", 980.0)):
+            rows += made_up.point(7, name, "size=64 load=50", offered_pps=1000.0)
+            rows += [(7, name, "size=64 load=50", run, "received_pps", received) for run in range(3)]
+        row = ahead.rows(self.medians(rows))[7]
+        self.assertEqual((row.peer.contestant, row.verdict), ("testpmd", ahead.HOLDS))
+
+    def test_one_run_is_not_judged(self) -> None:
+        rows = self.both(11, "streams=1 test=stream", "received_bps", 4e9, {"bridge+tap": 1e9})
+        self.assertEqual(self.verdict(3, rows), ahead.HOLDS)
+        self.assertEqual(self.verdict(3, [row for row in rows if row[3] == 0]), ahead.ONE_RUN)
+
+    def test_within_the_spread(self) -> None:
+        for theirs, why in (((9e9, 11e9, 13e9), "within the spread"), ((5e9, 6e9, 9e9), "")):
+            rows: list[made_up.Row] = []
+            for name, values in (("convoy off", (10e9, 12e9, 14e9)), ("bridge+tap", theirs)):
+                rows += [(11, name, "streams=1", run, "received_bps", value) for run, value in enumerate(values)]
+            self.assertEqual(ahead.rows(self.medians(rows))[3].why, why)
+
+    def test_another_weight_is_no_default(self) -> None:
+        words = "load=50 size=64 d_us=25 weight=0.001"
+        rows = self.both(7, words, "delay_p99_us", 50.0, {})
+        rows += made_up.point(7, "convoy natural", "load=50 size=64", delay_p99_us=40.0)
+        row = ahead.rows(self.medians(rows))[7]
+        self.assertIsNone(row.default)
+        self.assertEqual(row.ours.contestant, "convoy natural")
+        self.assertIn("delay-weight 0.001", ahead.figures_of(self.medians(rows), ahead.WORKS[6])[0].text)
+
     def test_native_is_no_peer(self) -> None:
         rows = self.both(11, "streams=1 test=stream", "received_bps", 4e9, {"native": 1e9})
         self.assertEqual(self.verdict(3, rows), ahead.OPEN)

@@ -396,8 +396,8 @@ static void csv_leaves_out_what_was_not_measured(void **state)
 static void people_are_told_it_with_units(void **state)
 {
     static const char *const parts[] = {
-        "mine: 2 guests, fan-in, tcp6, 128 bytes, arrivals poisson:5e5, then constant:1e5; "
-        "measured for 2 s",
+        ("mine: 2 guests, fan-in, tcp6, 128 bytes, arrivals poisson:5e5, then constant:1e5; "
+         "measured for 2 s"),
         "offered    500 kpackets/s",
         "sent       500 kpackets/s, 512 Mbit/s",
         "received   450 kpackets/s, 460.8 Mbit/s",

@@ -83,6 +83,8 @@ static void test_udp_without_checksum(void **state)
         fix(make(40));
         fix(make(40));
         wire_be16(l4_of(n) + 6, 0);
+        assert_int_equal(merge_may_verify(show(n)), false);
+        assert_int_equal(merge_may_verify(show(1 - n)), true);
         assert_int_equal(join(show(0), show(1)), MERGE_REFUSED_CHECKSUM);
     }
 }
