@@ -14,6 +14,9 @@ PEERS = ("ovs-dpdk", "testpmd", "bridge+tap")
 DEFAULT_MODE = "convoy adaptive"
 LINE_RATE_PPS = 14.88e6  # 64-byte frames on 10 Gbit/s
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not measured"
+ONE_RUN = "one run"  # too little to judge by
+RUNS_MIN = 2
+CARRIED_MIN = 0.99  # of what was offered: with less, the delays of what did arrive tell little
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,17 @@ class Figure:
     contestant: str
     value: float
     text: str
+    low: float  # over the runs, as the value
+    high: float
+    runs: int
+    is_default: bool  # the default mode with default settings
 
 
 @dataclass(frozen=True)
 class Row:
     work: str
     ours: Figure | None
-    default: Figure | None  # of the default mode, where that is not the best one
+    default: Figure | None  # of the default mode and settings, where that is not the best one
     peer: Figure | None
     ratio: str
     target: str
@@ -72,7 +79,7 @@ WORKS = (
         1.8,
     ),
     Work(
-        "64 B packets per second of the switch's processor time, at 50 % load",
+        "64 B packets per second of the switch's processor time, each at half of its own load",
         "at least 3 times the best peer",
         6,
         "cpu_ns_per_packet",
@@ -103,7 +110,7 @@ WORKS = (
         1.0,
     ),
     Work(
-        "99th percentile of delay, each switch at 50 % of its own load (64 B)",
+        "99th percentile of delay, each at half of its own load (64 B)",
         "not above the best peer",
         6,
         "delay_p99_us",
@@ -126,12 +133,23 @@ WORKS = (
 SHARE_LEAST, FAIRNESS_LEAST = 0.9, 0.99
 
 
+def carried(metrics: dict[str, Spread]) -> bool:
+    """Whether what was offered arrived; so it is where nothing is offered at a rate, as in a ping-pong."""
+    offered, received = metrics.get("offered_pps"), metrics.get("received_pps")
+    return not offered or not received or received.median >= CARRIED_MIN * offered.median
+
+
+def is_default(place: Place) -> bool:
+    """Whether it is the default mode, and no delay-weight was asked for."""
+    return place.contestant == DEFAULT_MODE and not place.value("weight")
+
+
 def wanted_places(medians: Medians, work: Work) -> dict[Place, Spread]:
     """Places of the row; of the values of a parameter the first that anybody was measured at."""
     found = {
         place: metrics[work.metric]
         for place, metrics in medians.of_experiment(work.experiment).items()
-        if work.metric in metrics
+        if work.metric in metrics and (work.metric != "delay_p99_us" or carried(metrics))
     }
     for name, values in work.where:
         for value in values:
@@ -150,12 +168,18 @@ def figures_of(medians: Medians, work: Work) -> list[Figure]:
         value = work.turn(spread.median)
         setting = ", ".join(
             text
-            for name, text in (("t_us", "T = {} µs"), ("d_us", "D = {} µs"), ("rule", "{}"))
+            for name, text in (
+                ("t_us", "T = {} µs"),
+                ("d_us", "D = {} µs"),
+                ("weight", "delay-weight {}"),
+                ("rule", "{}"),
+            )
             if place.value(name)
             for text in (text.format(place.value(name)),)
         )
         words = f"{quantity(value, work.family)}, {place.contestant}" + (f", {setting}" if setting else "")
-        figures.append(Figure(place.contestant, value, words))
+        low, high = sorted((work.turn(spread.low), work.turn(spread.high)))
+        figures.append(Figure(place.contestant, value, words, low, high, spread.runs, is_default(place)))
     return figures
 
 
@@ -169,6 +193,15 @@ def judge(work: Work, ours: Figure | None, peer: Figure | None, figures: list[Fi
     """Whether the row holds, and why where that is not in its columns."""
     if not ours or not peer:
         return OPEN, "we were not measured" if not ours else "no peer was measured"
+    if min(ours.runs, peer.runs) < RUNS_MIN:
+        return ONE_RUN, ""
+    found, why = judge_by_target(work, ours, peer, figures)
+    if ours.low <= peer.high and peer.low <= ours.high:
+        why = "; ".join(filter(None, (why, "within the spread")))
+    return found, why
+
+
+def judge_by_target(work: Work, ours: Figure, peer: Figure, figures: list[Figure]) -> tuple[str, str]:
     if work.better == "lower":
         return (HOLDS if ours.value <= peer.value * work.ratio else FAILS), ""
     if work.metric != "received_pps":
@@ -192,12 +225,12 @@ def judge_first(work: Work, ours: Figure, ovs: Figure | None) -> tuple[str, str]
 def make_row(medians: Medians, work: Work) -> Row:
     figures = figures_of(medians, work)
     ours = best([figure for figure in figures if figure.contestant.startswith("convoy")], work.better)
-    default = best([figure for figure in figures if figure.contestant == DEFAULT_MODE], work.better)
+    default = best([figure for figure in figures if figure.is_default], work.better)
     peer = best([figure for figure in figures if figure.contestant in PEERS], work.better)
     verdict, why = judge(work, ours, peer, figures)
     ratio = f"{number(ours.value / peer.value)}" if ours and peer and peer.value else ""
-    is_default = ours is not None and ours.contestant == DEFAULT_MODE
-    return Row(work.title, ours, None if is_default else default, peer, ratio, work.target, verdict, why)
+    others_default = None if ours and ours.is_default else default
+    return Row(work.title, ours, others_default, peer, ratio, work.target, verdict, why)
 
 
 @dataclass(frozen=True)
@@ -222,7 +255,11 @@ def scale_of(medians: Medians, contestant: str) -> Scale | None:
         return None
     share = many.median / two.median
     text = f"{number(100 * share)} %, Jain {fairness.median:.4g}, {contestant}"
-    return Scale(Figure(contestant, share, text), many.median, fairness.median)
+    runs, spread = min(two.runs, many.runs), [share]
+    if two.low > 0:
+        spread += [many.low / two.high, many.high / two.low]
+    figure = Figure(contestant, share, text, min(spread), max(spread), runs, contestant == DEFAULT_MODE)
+    return Scale(figure, many.median, fairness.median)
 
 
 def make_scale_row(medians: Medians) -> Row:
@@ -240,6 +277,8 @@ def make_scale_row(medians: Medians) -> Row:
     if ours:
         holds = ours.figure.value >= SHARE_LEAST and ours.fairness >= FAIRNESS_LEAST
         verdict, why = (HOLDS if holds else FAILS), ""
+        if ours.figure.runs < RUNS_MIN:
+            verdict = ONE_RUN
     return Row(
         "Total over 64 guests against that over 2 (64 B)",
         ours.figure if ours else None,

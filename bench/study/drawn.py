@@ -45,6 +45,7 @@ WORDS = {
     "direction": "{}",
     "place": "{}",
     "frames": "{}",
+    "weight": "delay-weight {}",
     "t_us": "T = {} µs",
     "d_us": "D = {} µs",
     "change": "{}",

@@ -7,6 +7,7 @@ that waiting for company pays; `adaptive` runs here with a delay-weight that mak
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from struct import pack
@@ -18,7 +19,8 @@ from .settling import Seen, read_watch, settle
 from .study import MODES, SYNTHETIC_PEERS, Study, StudyError
 from .switches import Switch
 
-WEIGHT = 0.001  # delay-weight of `adaptive`
+WEIGHT = 0.001  # delay-weight of `adaptive`; a hundredth of the default
+OVER = 1.2  # times the budget: what is above that counts as over it
 BUDGET_US = 50  # delay-budget where it is not what is compared
 K_MOST = 256  # of fixed K,T where T is what is compared
 RAMP_RECORDS_MAX = 400_000  # of a made capture
@@ -46,7 +48,7 @@ def delay_by_load(study: Study) -> None:
             if contestant == "convoy fixed":
                 settings = [({"t_us": t}, {"hold": f"fixed:{K_MOST},{t}us"}) for t in times_us]
             elif contestant == "convoy adaptive":
-                settings = [({"d_us": budget}, _adaptive(budget)) for budget in budgets_us]
+                settings = [({"d_us": budget, "weight": WEIGHT}, _adaptive(budget)) for budget in budgets_us]
             take(study, 7, contestant, run, 2,
                  [Point({**FLAT_OUT.parameters, "load": load, **name},
                         {**FLAT_OUT.words, "arrivals": f"poisson:{rate * load / 100:.0f}"}, setting)
@@ -69,7 +71,7 @@ def predictions(study: Study) -> None:
                   ({"arrivals": "onoff", "load": load}, f"onoff:{share * 4:.0f},1ms,3ms")]
     kinds += [({"arrivals": "trace", "speed": speed}, f"trace:{capture},{speed}") for speed in (1, 10)]
     rules: dict[str, tuple[dict[str, object], dict[str, object]]] = {
-        "convoy adaptive": ({"d_us": BUDGET_US}, _adaptive(BUDGET_US)),
+        "convoy adaptive": ({"d_us": BUDGET_US, "weight": WEIGHT}, _adaptive(BUDGET_US)),
         "convoy fixed": ({"k": 16, "t_us": 50}, {"hold": "fixed:16,50us"})}
     for run in range(study.runs):
         for contestant in study.take_part(8, ("convoy adaptive",) if study.quick else tuple(rules)):
@@ -139,8 +141,12 @@ def changes_of_load(study: Study) -> None:
     kinds = ("convoy adaptive",) if study.quick else ("convoy natural", "convoy adaptive", *SYNTHETIC_PEERS)
     for run in range(study.runs):
         for contestant in study.take_part(9, kinds):
-            how = _measure_change if contestant == "convoy adaptive" else measure
-            take(study, 9, contestant, run, 2, points, how)
+            if contestant == "convoy adaptive":
+                weighted = [replace(point, parameters={**point.parameters, "weight": WEIGHT})
+                            for point in points]
+                take(study, 9, contestant, run, 2, weighted, _measure_change)
+            else:
+                take(study, 9, contestant, run, 2, points)
 
 
 def _change_point(parameters: dict[str, object], seconds: float, arrivals: str,
@@ -172,7 +178,7 @@ def change_metrics(seen: list[Seen], step_ns: int, seconds: float) -> dict[str, 
     if not seen:
         raise StudyError("convoy-watch saw nothing")
     found: dict[str, float | None] = {
-        "over_budget": sum(one.wait_us > BUDGET_US * 1.2 for one in seen) / len(seen),
+        "over_budget": sum(one.wait_us > BUDGET_US * OVER for one in seen) / len(seen),
         "wait_max_us": max(one.wait_us for one in seen)}
     if step_ns:
         settled = settle(seen, step_ns, step_ns + int(seconds * 5e8) - 20_000_000)

@@ -147,7 +147,7 @@ def peers_sentence(medians: Medians, facts: dict) -> str:
 
 
 def summary_table(medians: Medians) -> str:
-    kinds = {ahead.HOLDS: "holds", ahead.FAILS: "fails", ahead.OPEN: "open"}
+    kinds = {ahead.HOLDS: "holds", ahead.FAILS: "fails", ahead.OPEN: "open", ahead.ONE_RUN: "open"}
 
     def ours(row: ahead.Row) -> str:
         said = text(row.ours.text) if row.ours else "not measured"
