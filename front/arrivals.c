@@ -169,7 +169,7 @@ static int read_times(const char *path, double **ret_times, size_t *ret_count, s
         error_set(error, -EINVAL, "arrivals: %s cannot be read to its end: %s", path,
                   pcap_geterr(capture));
     else if (read == 1 && count < TRACE_PACKETS_MAX)
-        result = error_set(error, -ENOMEM, "arrivals: no memory for the capture %s", path);
+        error_set(error, result = -ENOMEM, "arrivals: no memory for the capture %s", path);
     else if (count < 2)
         error_set(error, -EINVAL, "arrivals: %s has %zu packets; a trace needs at least 2", path,
                   count);
