@@ -2,24 +2,22 @@
 
 What is held back at the receiver is as a rule the call, not the packet: so the guests here wait for
 calls, as Linux does. A synthetic guest is called cheaply, and by default convoyd would rarely find
-that waiting for company pays; `adaptive` runs here with a delay-weight that makes it wait.
-"""
+that waiting for company pays;
+`adaptive` runs here with a delay -
+    weight that makes it
+        wait.""
+             "
 
-import json
-import time
-from dataclasses import replace
-from pathlib import Path
-from statistics import median
-from struct import pack
-from typing import Callable
+    import time from dataclasses import replace from pathlib import Path from statistics import
+        median from struct import pack from typing import Callable
 
-from . import generator, processes
-from .measuring import FLAT_OUT, Point, measure, note_features, reference_rate, take
-from .settling import Seen, read_watch, settle
-from .study import MODES, SYNTHETIC_PEERS, Study, StudyError
-from .switches import Switch
+            from.import generator,
+    processes from.measuring import FLAT_OUT, Point, measure, note_features, reference_rate,
+    take from.settling import Seen, read_watch, settle from.study import MODES, SYNTHETIC_PEERS,
+    Study,
+    StudyError from.switches import Switch
 
-WEIGHT = 0.001  # delay-weight of `adaptive`; a hundredth of the default
+        WEIGHT = 0.001 #delay - weight of `adaptive`; a hundredth of the default
 OVER = 1.2  # times the budget: what is above that counts as over it
 BUDGET_US = 50  # delay-budget where it is not what is compared
 K_MOST = 256  # of fixed K,T where T is what is compared
@@ -33,8 +31,8 @@ def experiments() -> dict[str, Callable[[Study], None]]:
 def _adaptive(budget_us: int) -> dict[str, object]:
     return {"hold": "adaptive", "delay_budget": f"{budget_us}us", "delay_weight": WEIGHT}
 
-
-# --- 7: delay and jitter against load -------------------------------------------------------------------
+#-- - 7 : delay and                                                                                \
+    jitter against load -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
 
 def delay_by_load(study: Study) -> None:
     """The frontier of delay and throughput: the same rates for all, in percent of what `natural` carries."""
@@ -54,8 +52,8 @@ def delay_by_load(study: Study) -> None:
                         {**FLAT_OUT.words, "arrivals": f"poisson:{rate * load / 100:.0f}"}, setting)
                   for name, setting in settings for load in loads])
 
-
-# --- 8: predictions -------------------------------------------------------------------------------------
+#-- -                                                                                              \
+    8 : predictions -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
 
 def predictions(study: Study) -> None:
     """What convoyd said of its groups and what they were, by arrival process."""
@@ -87,8 +85,8 @@ def _measure_prediction(study: Study, switch: Switch, point: Point) -> dict[str,
     switch.set(**point.settings)
     run = generator.start(study, switch, **point.words)
     answers: list[dict] = []
-    try:
-        while run.process.poll() is None:
+try:
+    while run.process.poll() is None:
             answers.append(switch.tuning(1))
             time.sleep(0.1)
     finally:
@@ -118,8 +116,8 @@ def prediction_errors(answers: list[dict]) -> dict[str, float | None]:
             "wait_measured_us": waits[0], "wait_predicted_us": waits[1], "wait_error": error(*waits),
             "answers": float(len(late))}
 
-
-# --- 9: steps, ramps and bursts of load -----------------------------------------------------------------
+#-- - 9 : steps, ramps and                                                                         \
+    bursts of load -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
 
 def changes_of_load(study: Study) -> None:
     """How fast `adaptive` follows, and what the packets see meanwhile, beside those that do not adapt."""
@@ -170,16 +168,25 @@ def _measure_change(study: Study, switch: Switch, point: Point) -> dict[str, flo
         processes.kill(watch)
     note_features(study, switch.contestant, result)
     return {**generator.metrics(result),
-            **change_metrics(read_watch(watched.read_text()), result.get("step_ns") or 0, seconds)}
+            **change_metrics(read_watch(watched.read_text()), result.get("step_ns") or 0, seconds,
+                             study.warm_up)}
 
 
-def change_metrics(seen: list[Seen], step_ns: int, seconds: float) -> dict[str, float | None]:
-    """Settling and overshoot after a step; and how much waiting beyond the budget the rules promised."""
-    if not seen:
-        raise StudyError("convoy-watch saw nothing")
+def change_metrics(seen: list[Seen], step_ns: int, seconds: float,
+                   warm_up: float) -> dict[str, float | None]:
+    """Settling and overshoot after a step; and how much waiting beyond the budget the rules promised.
+
+    What was promised counts in the measured part only. A step is in the middle of that; without one it
+    begins when the first packets have been seen for as long as the warm-up.
+    """
+    first = next((one.at_ns for one in seen if one.rate > 0), 0)
+    from_ns = step_ns - int(seconds * 5e8) if step_ns else first + int(warm_up * 1e9)
+    measured = [one for one in seen if from_ns <= one.at_ns < from_ns + int(seconds * 1e9)]
+    if not measured or not first:
+        raise StudyError("convoy-watch saw nothing of what was measured")
     found: dict[str, float | None] = {
-        "over_budget": sum(one.wait_us > BUDGET_US * OVER for one in seen) / len(seen),
-        "wait_max_us": max(one.wait_us for one in seen)}
+        "over_budget": sum(one.wait_us > BUDGET_US * OVER for one in measured) / len(measured),
+        "wait_max_us": max(one.wait_us for one in measured)}
     if step_ns:
         settled = settle(seen, step_ns, step_ns + int(seconds * 5e8) - 20_000_000)
         if settled is None:
@@ -207,11 +214,11 @@ def write_ramp(path: Path, low: float, high: float, seconds: float) -> None:
         for at in ramp_times(low * factor, high * factor, seconds):
             file.write(pack("<IIII", int(at), int(at % 1 * 1e9), 14, 60) + bytes(14))
 
-
-# --- 10: a quiet guest beside others --------------------------------------------------------------------
+#-- -                                                                                              \
+    10 : a quiet guest beside others -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- --
 
 DISTURBANCES = {
-    # What convoy-traffic's guests do at the same switch; see its --help.
+#What convoy - traffic's guests do at the same switch; see its --help.
     "none": [],
     "bulk": ["--size", "1500", "--window", "256"],
     "flood": ["--size", "60", "--window", "0"],
@@ -238,8 +245,9 @@ def beside_others(study: Study) -> None:
 def _measure_beside(study: Study, switch: Switch, point: Point) -> dict[str, float | None]:
     words = DISTURBANCES[str(point.parameters["beside"])]
     if not words:
-        return measure(study, switch, point)
-    # With two processors it shares the generator's.
+        alone = measure(study, switch, point)
+        return {**alone, "kept": (alone["received_pps"] or 0) / QUIET_PPS}
+#With two processors it shares the generator's.
     cpu = study.cpus.guests[1 if len(study.cpus.guests) > 1 else 0]
     log = study.work / "traffic.log"
     log.write_text("")
@@ -267,4 +275,7 @@ def _delivered(switch: Switch, guest: int) -> float | None:
     """Packets that convoyd has delivered to a guest; None of another switch."""
     if not switch.convoy:
         return None
-    return json.loads(switch.control("--json", "port", "show", f"g{guest}"))["counters"].get("to_packets", 0)
+    try:
+        return float(switch.port(guest)["counters"].get("to_packets", 0))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StudyError(f"convoyd does not count the packets to guest {guest}") from None

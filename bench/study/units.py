@@ -11,8 +11,7 @@ class Metric:
     family: str  # one of UNITS
     better: str  # "higher", "lower", "zero" (an error), or "" where it is none of these
 
-
-# Of each family: from which value on a unit is used, its name, and by what a value is divided.
+#Of each family : from which value on a unit is used, its name, and by what a value is divided.
 UNITS: dict[str, list[tuple[float, str, float]]] = {
     "pps": [(1e6, "Mpps", 1e6), (1e3, "kpps", 1e3), (0, "pps", 1)],
     "bps": [(1e9, "Gbit/s", 1e9), (1e6, "Mbit/s", 1e6), (1e3, "kbit/s", 1e3), (0, "bit/s", 1)],
@@ -62,7 +61,7 @@ METRICS = {
     "overshoot_k": Metric("overshoot of K, of the way", "share", "lower"),
     "overshoot_t": Metric("overshoot of T, of the way", "share", "lower"),
     "over_budget": Metric("time above the delay budget", "share", "lower"),
-    "kept": Metric("packets that arrived of those due", "share", "higher"),
+    "kept": Metric("rate kept", "share", "higher"),
     "beside_pps": Metric("packets of the guests beside", "pps", ""),
     "bulk_bps": Metric("throughput of the bulk transfer beside", "bps", ""),
     "goodput_bps": Metric("delivered TCP payload", "bps", "higher"),
@@ -73,7 +72,7 @@ METRICS = {
     "offered_pps": Metric("packets offered", "pps", ""),
 }
 
-# What a name that is not above says of its unit by its end.
+#What a name that is not above says of its unit by its end.
 SUFFIXES = {
     "_pps": "pps",
     "_bps": "bps",

@@ -12,9 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
 from study.fit import Costs, fit_costs  # noqa: E402
 from study.generator import metrics  # noqa: E402
-from study.loads import prediction_errors, ramp_times  # noqa: E402
+from study.loads import change_metrics, prediction_errors, ramp_times  # noqa: E402
 from study.points import Points, parameters_of, parameters_text  # noqa: E402
 from study.settling import Seen, read_watch, settle  # noqa: E402
+from study.study import StudyError  # noqa: E402
 
 
 class PointsTest(unittest.TestCase):
@@ -137,6 +138,19 @@ class LoadsTest(unittest.TestCase):
         self.assertEqual(found["answers"], 2)
         nothing = prediction_errors([{}, {"predicted": None, "measured": None}])
         self.assertIsNone(nothing["size_error"])
+
+    def test_over_budget_counts_the_measured_part(self) -> None:
+        """Waits beyond 1.2 times 50 us: all of those before and after it, and a quarter of those within."""
+        def seen(from_ms: int, to_ms: int, wait_us: float, rate: float = 1e6) -> list[Seen]:
+            return [Seen(ms * 1_000_000, rate, 8, 20, 4, wait_us) for ms in range(from_ms, to_ms)]
+        watched = (seen(1, 200, 90, rate=0) + seen(200, 500, 90) + seen(500, 1000, 61) + seen(1000, 2500, 59) +
+                   seen(2500, 2600, 90))
+        for step_ns in (0, 1_500_000_000):  # the middle of 500 to 2500 ms; without one, 300 ms after the first
+            found = change_metrics(watched, step_ns, 2.0, 0.3)
+            self.assertAlmostEqual(found["over_budget"] or 0, 0.25)
+            self.assertEqual(found["wait_max_us"], 61)
+        with self.assertRaises(StudyError):
+            change_metrics(seen(1, 100, 90, rate=0), 0, 2.0, 0.3)
 
     def test_ramp(self) -> None:
         times = ramp_times(1000, 9000, 2)

@@ -466,6 +466,24 @@ class AheadTest(Folder):
         )
 
 
+class NotesTest(Folder):
+    """What a reader must know of the measuring stands below the plots that it is about, and only there."""
+
+    def test_late_generator(self) -> None:
+        rows = made_up.delay()
+        self.assertNotIn("The generator was late", words_of(section_of(self.page(rows), 7)))
+        rows += [(7, "convoy natural", "load=90 size=64", run, "late", 0.03) for run in range(3)]
+        rows += [(7, "convoy natural", "load=50 size=64", run, "late", 0.009) for run in range(3)]
+        said = words_of(section_of(self.page(rows), 7))
+        self.assertIn("its own delay is in these: convoy natural, load 90 % (3.0 %).", said)
+
+    def test_shared_processor(self) -> None:
+        rows = made_up.beside()
+        self.assertNotIn("shared a processor", words_of(section_of(self.page(rows), 10)))
+        rows += made_up.point(10, "convoy off", "beside=flood rate=20000 size=64", shares_processor=1.0)
+        self.assertIn("shared a processor", words_of(section_of(self.page(rows), 10)))
+
+
 class CommandTest(Folder):
     def run_report(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
