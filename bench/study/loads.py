@@ -2,22 +2,23 @@
 
 What is held back at the receiver is as a rule the call, not the packet: so the guests here wait for
 calls, as Linux does. A synthetic guest is called cheaply, and by default convoyd would rarely find
-that waiting for company pays;
-`adaptive` runs here with a delay -
-    weight that makes it
-        wait.""
-             "
+that waiting for company pays; `adaptive` runs here with a delay-weight that makes it wait.
+"""
 
-    import time from dataclasses import replace from pathlib import Path from statistics import
-        median from struct import pack from typing import Callable
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from struct import pack
+from typing import Callable
 
-            from.import generator,
-    processes from.measuring import FLAT_OUT, Point, measure, note_features, reference_rate,
-    take from.settling import Seen, read_watch, settle from.study import MODES, SYNTHETIC_PEERS,
-    Study,
-    StudyError from.switches import Switch
+from . import generator, processes
+from .measuring import FLAT_OUT, Point, measure, note_features, reference_rate, take
+from .settling import Seen, read_watch, settle
+from .study import MODES, SYNTHETIC_PEERS, Study, StudyError
+from .switches import Switch
 
-        WEIGHT = 0.001 #delay - weight of `adaptive`; a hundredth of the default
+WEIGHT = 0.001  # delay-weight of `adaptive`; a hundredth of the default
 OVER = 1.2  # times the budget: what is above that counts as over it
 BUDGET_US = 50  # delay-budget where it is not what is compared
 K_MOST = 256  # of fixed K,T where T is what is compared
@@ -31,8 +32,8 @@ def experiments() -> dict[str, Callable[[Study], None]]:
 def _adaptive(budget_us: int) -> dict[str, object]:
     return {"hold": "adaptive", "delay_budget": f"{budget_us}us", "delay_weight": WEIGHT}
 
-#-- - 7 : delay and                                                                                \
-    jitter against load -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
+
+# --- 7: delay and jitter against load -------------------------------------------------------------------
 
 def delay_by_load(study: Study) -> None:
     """The frontier of delay and throughput: the same rates for all, in percent of what `natural` carries."""
@@ -52,8 +53,8 @@ def delay_by_load(study: Study) -> None:
                         {**FLAT_OUT.words, "arrivals": f"poisson:{rate * load / 100:.0f}"}, setting)
                   for name, setting in settings for load in loads])
 
-#-- -                                                                                              \
-    8 : predictions -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
+
+# --- 8: predictions -------------------------------------------------------------------------------------
 
 def predictions(study: Study) -> None:
     """What convoyd said of its groups and what they were, by arrival process."""
@@ -85,8 +86,8 @@ def _measure_prediction(study: Study, switch: Switch, point: Point) -> dict[str,
     switch.set(**point.settings)
     run = generator.start(study, switch, **point.words)
     answers: list[dict] = []
-try:
-    while run.process.poll() is None:
+    try:
+        while run.process.poll() is None:
             answers.append(switch.tuning(1))
             time.sleep(0.1)
     finally:
@@ -116,8 +117,8 @@ def prediction_errors(answers: list[dict]) -> dict[str, float | None]:
             "wait_measured_us": waits[0], "wait_predicted_us": waits[1], "wait_error": error(*waits),
             "answers": float(len(late))}
 
-#-- - 9 : steps, ramps and                                                                         \
-    bursts of load -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
+
+# --- 9: steps, ramps and bursts of load -----------------------------------------------------------------
 
 def changes_of_load(study: Study) -> None:
     """How fast `adaptive` follows, and what the packets see meanwhile, beside those that do not adapt."""
@@ -214,11 +215,11 @@ def write_ramp(path: Path, low: float, high: float, seconds: float) -> None:
         for at in ramp_times(low * factor, high * factor, seconds):
             file.write(pack("<IIII", int(at), int(at % 1 * 1e9), 14, 60) + bytes(14))
 
-#-- -                                                                                              \
-    10 : a quiet guest beside others -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- --
+
+# --- 10: a quiet guest beside others --------------------------------------------------------------------
 
 DISTURBANCES = {
-#What convoy - traffic's guests do at the same switch; see its --help.
+    # What convoy-traffic's guests do at the same switch; see its --help.
     "none": [],
     "bulk": ["--size", "1500", "--window", "256"],
     "flood": ["--size", "60", "--window", "0"],
@@ -247,7 +248,7 @@ def _measure_beside(study: Study, switch: Switch, point: Point) -> dict[str, flo
     if not words:
         alone = measure(study, switch, point)
         return {**alone, "kept": (alone["received_pps"] or 0) / QUIET_PPS}
-#With two processors it shares the generator's.
+    # With two processors it shares the generator's.
     cpu = study.cpus.guests[1 if len(study.cpus.guests) > 1 else 0]
     log = study.work / "traffic.log"
     log.write_text("")

@@ -1,169 +1,48 @@
-""
-    "The report: python3 -m study.report DIR reads DIR/points.csv and DIR/machine.json, writes DIR/report.html.
+"""The report: python3 -m study.report DIR reads DIR/points.csv and DIR/machine.json, writes DIR/report.html.
 
-    The page stands alone
-    : no scripts,
-      nothing from a network,
-      light or
-          dark as the reader's system, and it prints.It says nothing that is not in these two
-              files.With-- plot N-- svg FILE one plot is written as an SVG that stands alone;
-N is an experiment, or a plot's name such as 7-frontier. ""
-                                                         "
+The page stands alone: no scripts, nothing from a network, light or dark as the reader's system, and it
+prints. It says nothing that is not in these two files. With --plot N --svg FILE one plot is written
+as an SVG that stands alone; N is an experiment, or a plot's name such as 7-frontier.
+"""
 
-                        import argparse import json import sys from collections
-                            .abc import Iterable from html import escape from pathlib import Path
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
 
-                                from.import ahead,
-    svg from.drawn import Drawn, contestant_key, draw, say_parameter, select, sort_key,
-    spread_text from.medians import Medians, Place, Spread,
-    read_medians from.outcomes import capital from.plots import EXPERIMENTS, PLOTS,
-    Experiment from.units import metric_of, number,
-    unit_for
+from . import ahead, svg
+from .drawn import Drawn, contestant_key, draw, say_parameter, select, sort_key, spread_text
+from .medians import Medians, Place, Spread, read_medians
+from .outcomes import capital
+from .plots import EXPERIMENTS, PLOTS, Experiment
+from .units import metric_of, number, unit_for
 
-        USAGE_STATUS = 2
+USAGE_STATUS = 2
 
-    PAGE_CSS = ""
-               "
-    body
-{
-margin:
-    0;
-background:
-    var(--back);
-color:
-    var(--ink);
-font:
-    16px / 1.5 system - ui, 'DejaVu Sans', sans - serif
-}
-main
-{
-    max - width : 920px;
-margin:
-    0 auto;
-padding:
-    24px 20px 60px
-}
-h1
-{
-    font - size : 30px;
-    line - height : 1.2;
-margin:
-    8px 0
-}
-h2
-{
-    font - size : 23px;
-margin:
-    48px 0 4px;
-    padding - top : 14px;
-    border - top : 1px solid var(--grid)
-}
-h3
-{
-    font - size : 17px;
-margin:
-    28px 0 4px
-}
-p{margin : 6px 0} a{color : var(--c0)}.quiet, figcaption.runs{color : var(--quiet)}.
-                                              wide{overflow - x : auto} table
-{
-    border - collapse : collapse;
-    font - size : 14px;
-margin:
-    8px 0
-}
-th, td
-{
-padding:
-    4px 10px 4px 0;
-    text - align : left;
-    vertical - align : top;
-    border - bottom : 1px solid var(--grid)
-}
-td.number, th.number
-{
-    text - align : right;
-    white - space : nowrap
-}
-.summary td, .summary th{padding - right : 14px}.verdict
-{
-    font - weight : 600;
-    white - space : nowrap
-}
-.holds::before{content : "\\2713\\a0"}
-    .fails::before{content : "\\2717\\a0"}
-    .fails{color : var(--c4)}
-    .holds{color : var(--c1)} figure{margin : 10px 0 22px} figure.wide svg
-{
-display:
-    block;
-width:
-    100 % ;
-    min - width : 620px;
-height:
-    auto
-}
-figcaption{font - size : 15px}.came
-{
-    border - left : 4px solid var(--c0);
-    padding - left : 10px
-}
-summary
-{
-cursor:
-    pointer;
-color:
-    var(--quiet);
-    font - size : 14px
-}
-.note
-{
-    border - left : 4px solid var(--c5);
-padding:
-    2px 12px;
-margin:
-    12px 0
-}
-code
-{
-    font - size : 14px;
-    overflow - wrap : anywhere
-}
-nav ol
-{
-columns:
-    2;
-    padding - left : 24px
-}
-dl
-{
-display:
-    grid;
-    grid - template - columns : max - content 1fr;
-gap:
-    2px 16px;
-    font - size : 14px
-}
-dt{color : var(--quiet)} dd
-{
-margin:
-    0;
-    overflow - wrap : anywhere
-}
-@media print
-{
-    main{max - width : none} figure, tr{break - inside : avoid} nav{display : none} h2, h3
-    {
-        break - after : avoid
-    }
-}
-@media(max - width : 600px)
-{
-    nav ol{columns : 1} dl
-    {
-        grid - template - columns : 1fr
-    }
-}
+PAGE_CSS = """
+body{margin:0;background:var(--back);color:var(--ink);font:16px/1.5 system-ui,'DejaVu Sans',sans-serif}
+main{max-width:920px;margin:0 auto;padding:24px 20px 60px}
+h1{font-size:30px;line-height:1.2;margin:8px 0}h2{font-size:23px;margin:48px 0 4px;padding-top:14px;
+border-top:1px solid var(--grid)}h3{font-size:17px;margin:28px 0 4px}
+p{margin:6px 0}a{color:var(--c0)}.quiet,figcaption .runs{color:var(--quiet)}
+.wide{overflow-x:auto}table{border-collapse:collapse;font-size:14px;margin:8px 0}
+th,td{padding:4px 10px 4px 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--grid)}
+td.number,th.number{text-align:right;white-space:nowrap}.summary td,.summary th{padding-right:14px}
+.verdict{font-weight:600;white-space:nowrap}
+.holds::before{content:"\\2713\\a0"}.fails::before{content:"\\2717\\a0"}
+.fails{color:var(--c4)}.holds{color:var(--c1)}
+figure{margin:10px 0 22px}figure .wide svg{display:block;width:100%;min-width:620px;height:auto}
+figcaption{font-size:15px}.came{border-left:4px solid var(--c0);padding-left:10px}
+summary{cursor:pointer;color:var(--quiet);font-size:14px}
+.note{border-left:4px solid var(--c5);padding:2px 12px;margin:12px 0}
+code{font-size:14px;overflow-wrap:anywhere}
+nav ol{columns:2;padding-left:24px}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:14px}
+dt{color:var(--quiet)}dd{margin:0;overflow-wrap:anywhere}
+@media print{main{max-width:none}figure,tr{break-inside:avoid}nav{display:none}h2,h3{break-after:avoid}}
+@media (max-width:600px){nav ol{columns:1}dl{grid-template-columns:1fr}}
 """
 
 LATE_MAX = 0.01  # of what the generator sent: more is said below the plot
@@ -200,8 +79,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]], numbers_from: int,
         f'<div class="wide"><table{name}><thead>{row("th", head)}</thead><tbody>{body}</tbody></table></div>'
     )
 
-#-- -                                                                                              \
-    the top of the page -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- --
+
+# --- the top of the page ------------------------------------------------------------------------------
 
 FACTS = (
     ("command", "Command"),
@@ -261,9 +140,7 @@ def facts_list(facts: dict) -> str:
 def peers_sentence(medians: Medians, facts: dict) -> str:
     """Which peers there are figures of; those that are missing are named, with the reason if it is known."""
     missing = facts.get("missing")
-    reasons = missing if isinstance(missing, dict) else
-{
-}
+    reasons = missing if isinstance(missing, dict) else {}
     absent = [name for name in ahead.PEERS if name not in medians.contestants()]
     if not absent:
         return "Every peer was measured."
@@ -308,8 +185,8 @@ def runs_sentence(medians: Medians, facts: dict) -> str:
         f"Every figure is a median of {runs}; bars and bands go from the least to the most of the runs.{kind}"
     )
 
-#-- -                                                                                              \
-    sections -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
+
+# --- sections -----------------------------------------------------------------------------------------
 
 
 def say_runs(drawn: Drawn) -> str:
@@ -463,19 +340,18 @@ def page(medians: Medians, facts: dict) -> str:
         ]
     )
 
-#-- -                                                                                              \
-    the command line -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -- -
+
+# --- the command line ---------------------------------------------------------------------------------
 
 
 def read_facts(path: Path) -> dict:
     """machine.json; nothing where there is none, or where it is no object."""
-    try : facts
-        = json.loads(path.read_text(encoding = "utf-8")) except(OSError, ValueError) : return
-        {
-        }
-    return facts if isinstance (facts, dict) else
-    {
-    }
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
 
 def write_whole(path: Path, content: str) -> None:
     """All of the file or nothing: whoever looks while it is written sees the one before."""
@@ -510,13 +386,21 @@ def main(words: list[str]) -> int:
     asked = parser.parse_args(words)
     if bool(asked.plot) != bool(asked.svg):
         parser.error("--plot and --svg go together")
-try : medians
-= read_medians(asked.folder / "points.csv") if asked.plot : drawn =
-    find_plot(medians, asked.plot) if not drawn
-    : return fail(f "{asked.folder}/points.csv holds nothing that plot {asked.plot} shows")
-          write_whole(asked.svg, draw(drawn, alone = True) + "\n") else
-    : write_whole(asked.folder / "report.html",
-                  page(medians, read_facts(asked.folder / "machine.json"))) except OSError as error
-    : return fail(f "{error.filename}: {error.strerror}") return 0
+    try:
+        medians = read_medians(asked.folder / "points.csv")
+        if asked.plot:
+            drawn = find_plot(medians, asked.plot)
+            if not drawn:
+                return fail(f"{asked.folder}/points.csv holds nothing that plot {asked.plot} shows")
+            write_whole(asked.svg, draw(drawn, alone=True) + "\n")
+        else:
+            write_whole(
+                asked.folder / "report.html", page(medians, read_facts(asked.folder / "machine.json"))
+            )
+    except OSError as error:
+        return fail(f"{error.filename}: {error.strerror}")
+    return 0
 
-      if __name__ == "__main__" : sys.exit(main(sys.argv [1:]))
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

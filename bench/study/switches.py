@@ -1,24 +1,27 @@
-""
-    "Switches to measure: convoyd in its modes, and peers. One runs at a time, on a processor of its own.
+"""Switches to measure: convoyd in its modes, and peers. One runs at a time, on a processor of its own.
 
-    with switches.running(study, "convoy natural", guests = 2) as switch
-    : generator.run(study, switch, size = 64) ""
-                                              "
+    with switches.running(study, "convoy natural", guests=2) as switch:
+        generator.run(study, switch, size=64)
+"""
 
-      import json import os import shutil import subprocess import tempfile from contextlib import
-      contextmanager from dataclasses import dataclass,
-    field from pathlib import Path from typing import Iterator
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
 
-    from.import processes from.study import Study,
-    StudyError
+from . import processes
+from .study import Study, StudyError
 
-#How packets depart in each mode where an experiment asks for nothing else(convoy.yaml(5)).
-    HOLDS = {
-        "convoy off" : "off",
-        "convoy natural" : "natural",
-        "convoy adaptive" : "adaptive",
-        "convoy fixed" : "fixed:32,50us"
-    } CONTROL_S = 20 #until convoyd answers its client START_S = 30 #seconds until a switch serves; DPDK's take a few
+# How packets depart in each mode where an experiment asks for nothing else (convoy.yaml(5)).
+HOLDS = {"convoy off": "off", "convoy natural": "natural", "convoy adaptive": "adaptive",
+         "convoy fixed": "fixed:32,50us"}
+CONTROL_S = 20  # until convoyd answers its client
+START_S = 30  # seconds until a switch serves; DPDK's take a few
 
 
 @dataclass
@@ -69,41 +72,31 @@ class Switch:
         """What convoyd knows of the load towards a guest's first queue: rule, predicted, measured."""
         port = self.port(guest)
         try:
-            return port["tuning"]["queues"][0]["to"] or
-{
-}
-except(KeyError, IndexError, TypeError) : return
-{
-}
+            return port["tuning"]["queues"][0]["to"] or {}
+        except (KeyError, IndexError, TypeError):
+            return {}
 
-@contextmanager def running(study
-                            : Study, contestant
-                            : str, guests
-                            : int, **settings
-                            : object)
-    ->Iterator[Switch]
-    : ""
-      "A switch with a socket for each guest, and what it needs; ended at the end, whatever happens.
 
-      Settings are convoyd 's, of every port; `tso` is testpmd' s.""
-                                                                  "
-      folder = Path(tempfile.mkdtemp(prefix = "switch.", dir = study.work)) starters = {
-    "ovs-dpdk" : _start_ovs,
-    "testpmd" : _start_testpmd
-} start = starters.get(contestant, _start_convoyd) switch = start(study, contestant, folder, guests,
-                                                                  settings)
-try : yield
-    switch
-        finally : processes.stop(switch.process) shutil
-                      .rmtree(folder, ignore_errors = True)
+@contextmanager
+def running(study: Study, contestant: str, guests: int, **settings: object) -> Iterator[Switch]:
+    """A switch with a socket for each guest, and what it needs; ended at the end, whatever happens.
 
-                          def _await(what
-                                     : str, process
-                                     : subprocess.Popen, folder
-                                     : Path, files
-                                     : list[str])
-                      ->None:
-        try : processes.await_state(f"{what} does not start", START_S,
+    Settings are convoyd's, of every port; `tso` is testpmd's.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="switch.", dir=study.work))
+    starters = {"ovs-dpdk": _start_ovs, "testpmd": _start_testpmd}
+    start = starters.get(contestant, _start_convoyd)
+    switch = start(study, contestant, folder, guests, settings)
+    try:
+        yield switch
+    finally:
+        processes.stop(switch.process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await(what: str, process: subprocess.Popen, folder: Path, files: list[str]) -> None:
+    try:
+        processes.await_state(f"{what} does not start", START_S,
                               lambda: all(Path(file).is_socket() for file in files), process, folder / "log")
     except StudyError:
         processes.stop(process)
@@ -147,7 +140,8 @@ def _start_testpmd(study: Study, contestant: str, folder: Path, guests: int,
     log = folder / "log"
     process = processes.start(command, log, stdin=subprocess.PIPE, env=_environment(RUNTIME_DIRECTORY=folder))
     _await("testpmd", process, folder, sockets)
-            try : processes.await_state("testpmd does not reach its prompt", START_S,
+    try:
+        processes.await_state("testpmd does not reach its prompt", START_S,
                               lambda: "testpmd> " in log.read_text(errors="replace"), process, log)
     except StudyError:
         processes.stop(process)
@@ -176,10 +170,4 @@ def guest_cache(study: Study) -> Path:
 
 
 def _environment(**more: object) -> dict[str, str]:
-    return
-                {
-                    **os.environ, **
-                    {
-                    name: str(value) for name, value in more.items()
-                    }
-                }
+    return {**os.environ, **{name: str(value) for name, value in more.items()}}

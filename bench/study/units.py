@@ -11,7 +11,8 @@ class Metric:
     family: str  # one of UNITS
     better: str  # "higher", "lower", "zero" (an error), or "" where it is none of these
 
-#Of each family : from which value on a unit is used, its name, and by what a value is divided.
+
+# Of each family: from which value on a unit is used, its name, and by what a value is divided.
 UNITS: dict[str, list[tuple[float, str, float]]] = {
     "pps": [(1e6, "Mpps", 1e6), (1e3, "kpps", 1e3), (0, "pps", 1)],
     "bps": [(1e9, "Gbit/s", 1e9), (1e6, "Mbit/s", 1e6), (1e3, "kbit/s", 1e3), (0, "bit/s", 1)],
@@ -72,7 +73,7 @@ METRICS = {
     "offered_pps": Metric("packets offered", "pps", ""),
 }
 
-#What a name that is not above says of its unit by its end.
+# What a name that is not above says of its unit by its end.
 SUFFIXES = {
     "_pps": "pps",
     "_bps": "bps",
