@@ -18,9 +18,14 @@ ovs_fetch() {
         cat "$debs/log" >&2
         return 1
     }
-    mkdir -p "$OVS_ROOT"
-    for deb in "$debs"/*.deb; do dpkg-deb -x "$deb" "$OVS_ROOT"; done
-    rm -rf "$debs"
+    # Aside first: a folder that was cut off would be taken for a whole one.
+    local deb part=$OVS_ROOT.part
+    rm -rf "$part" && mkdir -p "$part" || return 1
+    for deb in "$debs"/*.deb; do
+        dpkg-deb -x "$deb" "$part" || return 1
+    done
+    rm -rf "$debs" "$OVS_ROOT"
+    mv "$part" "$OVS_ROOT"
 }
 
 ovs_ctl() {
@@ -63,10 +68,11 @@ ovs_start() {
 }
 
 ovs_stop() {
-    [[ -n ${OVS_PID:-} ]] || return 0
-    kill "$OVS_PID" "$OVS_DB_PID" 2>/dev/null
-    wait "$OVS_PID" "$OVS_DB_PID" 2>/dev/null
-    OVS_PID=''
+    local pid
+    [[ -n ${OVS_PID:-}${OVS_DB_PID:-} ]] || return 0
+    for pid in ${OVS_PID:-} ${OVS_DB_PID:-}; do kill "$pid" 2>/dev/null; done
+    for pid in ${OVS_PID:-} ${OVS_DB_PID:-}; do wait "$pid" 2>/dev/null; done
+    OVS_PID='' OVS_DB_PID=''
     # The user-space datapath leaves its TAP devices behind.
     ip link del convoy-ovs 2>/dev/null
     ((OVS_HAD_NETDEV)) || ip link del ovs-netdev 2>/dev/null

@@ -6,7 +6,11 @@
 PACKAGES_BUILD=(gcc libc6-dev meson ninja-build pkg-config libyaml-dev libjansson-dev libcmocka-dev
     libpcap-dev)
 # shellcheck disable=SC2034
-PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps jq)
+PACKAGES_GUESTS=(user-mode-linux busybox-static iperf3 sockperf ethtool iproute2 cpio gzip procps jq
+    iputils-ping)
+# DPDK with testpmd, and what Open vSwitch with DPDK, which is unpacked only, needs besides.
+# shellcheck disable=SC2034
+PACKAGES_PEERS=(dpdk-dev libunbound8 libbpf1 libcap-ng0 libnuma1 libxdp1)
 # shellcheck disable=SC2034
 PACKAGES_CHECK=(clang llvm libclang-rt-14-dev clang-format clang-tidy cppcheck mandoc shellcheck git
     qemu-system-x86 dpdk-dev iputils-ping chromium)

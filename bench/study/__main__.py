@@ -1,6 +1,7 @@
 """The study from start to end: python3 -m study, in the folder above this one; ./study prepares it all."""
 
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -155,8 +156,9 @@ def list_of(number: str) -> list[Experiment]:
 def begin(study: Study, only: list[str]) -> list[str]:
     """Goes on with what is in the folder, or begins anew: the experiments that are done already.
 
-    A study is begun anew where all that is asked for is done, or where it was made with other programs;
-    what was there is moved to the folder "previous".
+    A study is begun anew where it is done as a whole, or where it was made with other programs: what was
+    there is moved to a folder "previous". Where only the experiments that are asked for are done, and they
+    are not all that there are, theirs are measured anew, and the others' points stay.
     """
     before = machine.read(study.out)
     if not before:
@@ -167,21 +169,33 @@ def begin(study: Study, only: list[str]) -> list[str]:
                          f"measurement, which does not go with this one: give another --out, or remove it")
     was_done = before.get("done")
     done = [str(number) for number in was_done] if isinstance(was_done, list) else []
-    if set(only) <= set(done) or before.get("build_id") != machine.build_id(study):
+    is_other_build = before.get("build_id") != machine.build_id(study)
+    if is_other_build or set(only) <= set(done) and set(only) == set(arguments.EXPERIMENTS):
         _put_aside(study)
         return []
+    if set(only) <= set(done):
+        _keep(study, shutil.copy2)
+        study.points.drop(only)
+        study.say(f"experiments {', '.join(only)} are measured anew")
+        done = [number for number in done if number not in only]
     study.say(f"going on with the study of {before.get('date')} in {study.out}")
     return done
 
 
 def _put_aside(study: Study) -> None:
-    previous = study.out / "previous"
-    previous.mkdir(exist_ok=True)
+    _keep(study, shutil.move)
+    study.points = Points(study.out / "points.csv")
+
+
+def _keep(study: Study, how: Callable[[Path, Path], object]) -> None:
+    """Moves or copies the results into a folder that was not there: previous, previous-2, and so on."""
+    names = itertools.chain(["previous"], (f"previous-{number}" for number in itertools.count(2)))
+    previous = next(folder for name in names if not (folder := study.out / name).exists())
+    previous.mkdir()
     for name in KEPT:
         if (study.out / name).exists():
-            (study.out / name).replace(previous / name)
-    study.points = Points(study.out / "points.csv")
-    study.say(f"the last study's results are now in {previous}")
+            how(study.out / name, previous / name)
+    study.say(f"the last study's results are in {previous}")
 
 
 def write_report(study: Study) -> None:

@@ -9,7 +9,7 @@ import csv
 import io
 from collections import defaultdict
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import Iterable, Iterator, Mapping
 
 COLUMNS = ("experiment", "contestant", "parameters", "run", "metric", "value")
 
@@ -73,6 +73,17 @@ class Points:
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(_lines(([COLUMNS] if is_new else []) + [(*key, *pair) for pair in values.items()]))
         self._values[key].update(values)
+
+    def drop(self, experiments: Iterable[int | str]) -> None:
+        """Takes these experiments' points away, also out of the file."""
+        gone = {str(number) for number in experiments}
+        self._values = defaultdict(dict, {key: metrics for key, metrics in self._values.items()
+                                          if key[0] not in gone})
+        if self.path.exists():
+            rows = [(*key, *pair) for key, metrics in self._values.items() for pair in metrics.items()]
+            part = self.path.with_suffix(".part")
+            part.write_text(_lines([COLUMNS, *rows]), encoding="utf-8")
+            part.replace(self.path)
 
 
 def read_rows(text: str) -> Iterator[tuple[str, str, str, int, str, float]]:

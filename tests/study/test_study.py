@@ -94,11 +94,19 @@ class StudyTest(unittest.TestCase):
         self.assertEqual(len(self.fakes.runs()), POINTS + 1)  # the one that was interrupted
 
     def test_finished_is_measured_anew(self) -> None:
+        """Of the experiments that are asked for; the others' points stay, and what was is never overwritten."""
+        self.study()
+        with (self.out / "points.csv").open("a") as file:
+            file.write("11,native,streams=1,0,received_bps,1\n")
         self.study()
         self.study()
-        self.assertEqual(len(self.fakes.runs()), 2 * POINTS)
+        self.assertEqual(len(self.fakes.runs()), 3 * POINTS)
+        text = (self.out / "points.csv").read_text()
+        self.assertIn("\n11,native,streams=1,0,received_bps,1.0\n", text)
         self.assertEqual(len(self.points()), POINTS)
-        self.assertTrue((self.out / "previous/points.csv").exists())
+        self.assertEqual(set(self.points().values()), {1})
+        for name in ("previous", "previous-2"):
+            self.assertTrue((self.out / name / "points.csv").exists(), name)
 
     def test_other_programs_are_measured_anew(self) -> None:
         self.fakes.order("interrupt", "8")
