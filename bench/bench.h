@@ -34,6 +34,7 @@ enum {
     BENCH_SIZE_MAX = 65549, /* a super-packet: 65535 bytes of IP and an Ethernet header */
     BENCH_MTU_FRAME = 1518, /* frames beyond are super-packets */
     BENCH_RING_MAX = 32768,
+    BENCH_BURST_MAX = 1024,
 };
 
 /* Who sends to whom; guests are numbered from 0 in the order of their sockets. */
@@ -73,7 +74,8 @@ struct bench_options {
     const char *then;     /* arrivals from half of the time on; NULL: the same */
     uint64_t duration_ns; /* of the measured part; default 3 s */
     uint64_t warm_up_ns;  /* before it; default 0.5 s */
-    unsigned sample;      /* delay is measured of every n-th frame; default 16, 1: each */
+    unsigned sample;      /* delay is measured of every n-th frame, or of as many more as are
+                             needed to meet every flow; default 16, 1: each */
     unsigned burst;       /* frames sent to a ring at most before others have their turn; 32 */
     unsigned cpus[BENCH_THREADS_MAX]; /* one thread on each */
     unsigned cpu_count;               /* 0: one thread, wherever the system puts it */
@@ -100,8 +102,9 @@ struct bench_result {
     double seconds; /* measured part, as long as it was */
     double offered; /* packets per second that the arrivals asked for; 0: as fast as possible */
     uint64_t sent, received, sent_bytes, received_bytes;
-    uint64_t lost; /* sent and not received, when all is drained; not below 0 */
-    uint64_t late; /* sent 5 us or more behind their time */
+    uint64_t lost;   /* sent and not received, when all is drained; not below 0 */
+    uint64_t late;   /* sent 5 us or more behind their time */
+    uint64_t unsent; /* packets due in the measured part that had not gone when it was over */
     uint64_t kicks, calls;
     double fairness;           /* Jain's index over the guests that are sent to */
     struct histogram delay_ns; /* from when a frame was due (or published, as fast as possible)
@@ -109,7 +112,8 @@ struct bench_result {
     double jitter_ns;          /* RFC 3550, 6.4.1; the mean over flows that were sampled */
     uint64_t altered, reordered, doubled; /* --verify */
     char first_wrong[256];
-    uint64_t switch_cpu_ns; /* of the switch's process in the measured part; 0: not known */
+    uint64_t switch_cpu_ns; /* of the switch's process; 0: not known */
+    double switch_seconds;  /* in which it had that: the measured part, but for waking up */
     uint64_t switch_rss_bytes, switch_rss_peak_bytes;
     unsigned guest_count;
     struct bench_guest_result guests[BENCH_GUESTS_MAX];

@@ -239,6 +239,7 @@ static int open_checker(struct bench *bench, unsigned guest, struct error *error
     if (traffic_checker_init(&g->checker, first * bench->flow_count, count * bench->flow_count,
                              takes) < 0)
         return error_set(error, -ENOMEM, "no memory to verify %u flows", count * bench->flow_count);
+    g->checker.frame_bytes_max = BENCH_MTU_FRAME;
     g->has_checker = true;
     return 0;
 }
@@ -399,12 +400,38 @@ static int take_over(struct bench *bench, unsigned guest, struct error *error)
     return rc;
 }
 
+static unsigned common_divisor(unsigned a, unsigned b)
+{
+    while (b > 0) {
+        unsigned rest = a % b;
+
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/*
+ * Flows take turns in a queue: were every n-th frame sampled and n had a divisor in common with the
+ * number of flows, some flows would never be. A queue has either of two numbers.
+ */
+static unsigned choose_sample(unsigned sample, unsigned flow_count, unsigned pairs)
+{
+    unsigned fewer = CV_MAX(flow_count / pairs, 1u), more = (flow_count + pairs - 1) / pairs;
+
+    while (common_divisor(sample, fewer) > 1 || common_divisor(sample, more) > 1)
+        sample++;
+    return sample;
+}
+
 static int allocate(struct bench *bench, struct error *error)
 {
     size_t rings = (size_t)bench->options.guest_count * bench->options.pairs;
     bool fan_out = bench->options.pattern == BENCH_FAN_OUT;
 
     bench->flow_count = CV_MAX(bench->options.flows, fan_out ? bench->options.guest_count - 1 : 1);
+    bench->options.sample =
+        choose_sample(CV_MAX(bench->options.sample, 1u), bench->flow_count, bench->options.pairs);
     bench->guests = calloc(bench->options.guest_count, sizeof(*bench->guests));
     bench->senders = calloc(rings, sizeof(*bench->senders));
     bench->receivers = calloc(rings, sizeof(*bench->receivers));

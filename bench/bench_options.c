@@ -384,7 +384,7 @@ static const struct option_row rows[OPTION_COUNT] = {
     [OPTION_WARM_UP] = {NULL, "warm-up", "S", "how long before, not measured (default 0.5)",
                         set_seconds, MEMBER(warm_up_ns), .min = 0, .max = 3600},
     [OPTION_BURST] = {NULL, "burst", "N", "frames sent to a ring at once, at most (default 32)",
-                      set_number, MEMBER(burst), .min = 1, .max = BENCH_RING_MAX},
+                      set_number, MEMBER(burst), .min = 1, .max = BENCH_BURST_MAX},
     [OPTION_SEARCH] = {NULL, "search", NULL,
                        "look for the highest rate without loss (RFC 2544): many runs. With\n"
                        "--arrivals constant: or poisson: in that manner and up to its RATE",
@@ -676,6 +676,8 @@ int bench_options_parse(int argc, char **argv, struct bench_options *ret_options
         rc = check_guests(&options, error);
     if (rc == 0)
         rc = check_frames(&options, given, error);
+    if (!is_given(given, OPTION_BURST))
+        options.burst = CV_MIN(options.burst, options.ring_size);
     if (rc == 0)
         rc = check_load(&options, given, error);
     if (rc < 0)

@@ -84,8 +84,8 @@ static struct front_ring *ring_of(struct bench *bench, unsigned guest, unsigned 
     return &bench->guests[guest].fe.rings[index];
 }
 
-/* Kicks and calls of a guest's rings. Calls that wait are counted, but not those that a guest
- * which is called has still to be woken by. */
+/* Kicks of a guest's transmit rings and calls of its receive rings. Calls that wait are counted,
+ * but not those that a guest which is called has still to be woken by. */
 static void count_notifications(struct bench *bench, unsigned guest, uint64_t *ret_kicks,
                                 uint64_t *ret_calls)
 {
@@ -95,9 +95,12 @@ static void count_notifications(struct bench *bench, unsigned guest, uint64_t *r
     for (unsigned i = 0; i < 2 * bench->options.pairs; i++) {
         struct front_ring *ring = ring_of(bench, guest, i);
 
-        if (!is_called || !ring->options.to_guest)
+        if (!ring->options.to_guest) {
+            *ret_kicks += ring->stats.kicks;
+            continue;
+        }
+        if (!is_called)
             front_ring_calls_take(ring);
-        *ret_kicks += ring->stats.kicks;
         *ret_calls += ring->stats.calls;
     }
 }
@@ -282,7 +285,7 @@ static void set_phase(struct bench *bench, enum bench_phase phase, uint64_t from
 
 static void stop_threads(struct bench *bench)
 {
-    set_phase(bench, BENCH_PHASE_END, 0, 0);
+    set_phase(bench, BENCH_PHASE_END, 0, bench->to_ns);
     for (unsigned i = 0; i < bench->thread_count; i++) {
         if (bench->threads[i].is_started)
             pthread_join(bench->threads[i].thread, NULL);
@@ -407,9 +410,12 @@ static int warm_up(struct bench *bench, struct error *error)
     return await_rest(bench, false, REST_QUIET_NS, error);
 }
 
-static int read_cpu(const struct bench *bench, uint64_t *ret_cpu_ns, struct error *error)
+/* The switch's processor time, and when it was read. */
+static int read_cpu(const struct bench *bench, uint64_t *ret_cpu_ns, uint64_t *ret_at_ns,
+                    struct error *error)
 {
     *ret_cpu_ns = 0;
+    *ret_at_ns = clock_now_ns();
     return bench->options.switch_pid > 0
                ? process_cpu_read(bench->options.switch_pid, ret_cpu_ns, error)
                : 0;
@@ -433,7 +439,7 @@ static int read_memory(const struct bench *bench, struct bench_result *result, s
 /* Of an interrupted run what was measured until then, and -EINTR. */
 static int measure(struct bench *bench, struct bench_result *result, struct error *error)
 {
-    uint64_t from_ns, to_ns, before_ns = 0, after_ns = 0;
+    uint64_t from_ns, to_ns, before_ns = 0, after_ns = 0, read_from_ns = 0, read_to_ns = 0;
     bool was_interrupted;
     int rc;
 
@@ -449,7 +455,7 @@ static int measure(struct bench *bench, struct bench_result *result, struct erro
     set_phase(bench, BENCH_PHASE_MEASURE, from_ns, to_ns);
     rc = await_time(bench, from_ns, true, error);
     if (rc == 0)
-        rc = read_cpu(bench, &before_ns, error);
+        rc = read_cpu(bench, &before_ns, &read_from_ns, error);
     if (rc < 0)
         return rc;
     rc = await_time(bench, to_ns, true, error);
@@ -457,10 +463,11 @@ static int measure(struct bench *bench, struct bench_result *result, struct erro
     if (was_interrupted)
         __atomic_store_n(&bench->to_ns, clock_now_ns(), __ATOMIC_RELAXED);
     if (rc == 0 || was_interrupted)
-        rc = read_cpu(bench, &after_ns, error);
+        rc = read_cpu(bench, &after_ns, &read_to_ns, error);
     if (rc < 0)
         return rc;
     result->switch_cpu_ns = after_ns - before_ns;
+    result->switch_seconds = (double)(read_to_ns - read_from_ns) / 1e9;
     rc = await_rest(bench, true, DRAIN_QUIET_NS, error);
     if (rc == 0)
         rc = read_memory(bench, result, error);
@@ -534,6 +541,9 @@ static void sum_up(const struct bench *bench, struct bench_result *result)
         result->sent_bytes += bench->noted_sent_bytes[guest];
         result->late += bench->noted_late[guest];
     }
+    /* Here, and not in the threads, which had to take what arrived: it may be many. */
+    for (unsigned i = 0; i < bench->sender_count; i++)
+        result->unsent += bench_sender_unsent(&bench->senders[i], bench->to_ns);
     for (unsigned i = 0; i < bench->thread_count; i++)
         measured_ns += (double)bench->threads[i].measured_ns;
     result->seconds = measured_ns / bench->thread_count / 1e9;

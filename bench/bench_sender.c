@@ -38,7 +38,12 @@ static int list_frames(struct bench_sender *sender, const struct bench_frames *f
         if (frame_pair(&frames->frames[i], pairs) == sender->pair)
             sender->list[sender->list_count++] = &frames->frames[i];
     }
-    return sender->list_count > 0 ? 0 : -ENOENT;
+    for (unsigned i = 0; i < sender->list_count; i++)
+        sender->frame_packets += sender->list[i]->packets;
+    if (sender->list_count == 0)
+        return -ENOENT;
+    sender->frame_packets /= sender->list_count;
+    return 0;
 }
 
 /* As many as its packets have, each with its headers: a super-packet counts like what it is cut
@@ -118,18 +123,22 @@ void bench_sender_uninit(struct bench_sender *sender)
 
 /* --- when --- */
 
-/* One of `share_of` senders has gaps that are as many times longer. */
-static int init_share(struct arrivals *arrivals, const char *spec, unsigned share_of, uint64_t seed,
-                      struct error *error)
+/*
+ * One of `share_of` senders has gaps that are as many times longer; so have frames that stand for
+ * several packets, since rates are of packets.
+ */
+static int init_share(const struct bench_sender *sender, struct arrivals *arrivals,
+                      const char *spec, uint64_t seed, struct error *error)
 {
+    double factor = sender->share_of * sender->frame_packets;
     int rc = arrivals_init(arrivals, spec, seed, error);
 
     if (rc < 0)
         return rc;
-    arrivals->gap_ns *= share_of;
-    arrivals->rate /= share_of;
+    arrivals->gap_ns *= factor;
+    arrivals->rate /= factor;
     for (size_t i = 0; i < arrivals->trace_count; i++)
-        arrivals->trace_gaps_ns[i] *= share_of;
+        arrivals->trace_gaps_ns[i] *= factor;
     return 0;
 }
 
@@ -140,35 +149,35 @@ int bench_sender_set_arrivals(struct bench_sender *sender, const char *arrivals,
 
     arrivals_uninit(&sender->arrivals);
     arrivals_uninit(&sender->then);
+    sender->share = share;
+    sender->share_of = share_of;
     sender->is_paced = arrivals != NULL;
     sender->has_then = arrivals && then;
     if (sender->is_paced)
-        rc = init_share(&sender->arrivals, arrivals, share_of, seed, error);
+        rc = init_share(sender, &sender->arrivals, arrivals, seed, error);
     if (rc == 0 && sender->has_then)
-        rc = init_share(&sender->then, then, share_of, ~seed, error);
-    /* Equal gaps of several senders must not end together. */
-    if (rc == 0 && sender->is_paced)
-        sender->offset_ns = sender->arrivals.gap_ns * share / share_of;
+        rc = init_share(sender, &sender->then, then, ~seed, error);
     return rc;
 }
 
 double bench_sender_offered(const struct bench_sender *sender, unsigned share_of)
 {
-    double rate = sender->arrivals.rate, packets = 0;
+    double rate = sender->arrivals.rate;
 
     if (!sender->is_paced)
         return 0;
     if (sender->has_then)
         rate = (rate + sender->then.rate) / 2;
-    for (unsigned i = 0; i < sender->list_count; i++)
-        packets += sender->list[i]->packets;
-    return rate * share_of * packets / sender->list_count;
+    return rate * share_of * sender->frame_packets;
 }
 
+/* Equal gaps of several senders must not end together: each is behind the first by its part. */
 static void begin_arrivals(struct bench_sender *sender, struct arrivals *arrivals, uint64_t from_ns)
 {
+    double offset_ns = arrivals->gap_ns * sender->share / sender->share_of;
+
     sender->current = arrivals;
-    sender->current_from_ns = from_ns - (uint64_t)arrivals->at_ns + (uint64_t)sender->offset_ns;
+    sender->current_from_ns = from_ns - (uint64_t)arrivals->at_ns + (uint64_t)offset_ns;
     sender->due_ns = sender->current_from_ns + arrivals_next_ns(arrivals);
 }
 
@@ -177,6 +186,7 @@ void bench_sender_start(struct bench_sender *sender, uint64_t from_ns, uint64_t 
     bench_count_set(&sender->packets, 0);
     bench_count_set(&sender->bytes, 0);
     bench_count_set(&sender->late, 0);
+    sender->lean.out_of_order = 0;
     sender->due_ns = from_ns;
     sender->step_ns = step_ns;
     sender->is_stepping = sender->has_then && step_ns > 0;
@@ -192,6 +202,15 @@ static void next_due(struct bench_sender *sender)
         return;
     sender->is_stepping = false;
     begin_arrivals(sender, &sender->then, sender->step_ns);
+}
+
+uint64_t bench_sender_unsent(struct bench_sender *sender, uint64_t to_ns)
+{
+    uint64_t frames = 0;
+
+    for (; sender->is_paced && sender->due_ns < to_ns; frames++)
+        next_due(sender);
+    return (uint64_t)((double)frames * sender->frame_packets);
 }
 
 /* Frames that are due, up to `max`; their times are in dues[]. */

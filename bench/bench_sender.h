@@ -15,8 +15,6 @@
 #include "front_end.h"
 #include "lean_ring.h"
 
-enum { BENCH_BURST_MAX = 1024 };
-
 /* A frame that is published so much behind its time counts as late: about the length of a kick. */
 #define BENCH_LATE_NS UINT64_C(5000)
 
@@ -41,7 +39,8 @@ struct bench_sender {
     struct arrivals arrivals, then;
     struct arrivals *current;
     uint64_t current_from_ns; /* time 0 of the current arrivals */
-    double offset_ns;         /* by which it is behind the first sender */
+    unsigned share, share_of; /* of the arrivals */
+    double frame_packets;     /* mean packets of a frame of the list */
     uint64_t due_ns;          /* of the next frame */
     uint64_t step_ns;         /* when `then` begins */
     uint64_t dues[BENCH_BURST_MAX];
@@ -89,6 +88,12 @@ double bench_sender_offered(const struct bench_sender *sender, unsigned share_of
 
 /* Begins anew: counts are 0, arrivals go on at `from_ns`; `step_ns`: when `then` begins, or 0. */
 void bench_sender_start(struct bench_sender *sender, uint64_t from_ns, uint64_t step_ns);
+
+/*
+ * Packets that were due before `to_ns` and have not been sent, by the mean packets of a frame; 0 as
+ * fast as possible. Their times are passed over: to be called once, when sending is over.
+ */
+uint64_t bench_sender_unsent(struct bench_sender *sender, uint64_t to_ns);
 
 /* Sends what is due, at most a burst; true if anything. is_hung is set when the device has not
  * moved for `timeout_ns` while it held something. */

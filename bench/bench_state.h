@@ -62,7 +62,8 @@ struct bench {
     /* the plan */
     enum bench_phase phase;
     unsigned phase_number;   /* atomic; rises when all else of the plan is set */
-    uint64_t from_ns, to_ns; /* of BENCH_PHASE_MEASURE; to_ns atomic, since it may come early */
+    uint64_t from_ns, to_ns; /* of BENCH_PHASE_MEASURE; to_ns atomic, since it may come early, and
+                                it stays */
     uint64_t step_ns;        /* when options.then begins; 0 */
     uint64_t started_ns;     /* of the run; atomic */
     /* noted at to_ns, by guest */

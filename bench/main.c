@@ -276,11 +276,12 @@ static enum bench_exit run(const struct bench_options *options, const struct out
     struct progress progress;
     struct bench *bench;
     struct error error;
-    int rc = bench_open(options, &bench, &error);
+    int rc;
 
-    if (rc < 0)
-        return complain(BENCH_EXIT_NOTHING, error.text);
     watch_signals();
+    rc = bench_open(options, &bench, &error);
+    if (rc < 0)
+        return complain(rc == -EINTR ? BENCH_EXIT_WRONG : BENCH_EXIT_NOTHING, error.text);
     progress_start(&progress, bench, options->quiet);
     if (options->search)
         rc = run_search(bench, &progress, &report, &result, &error);

@@ -52,6 +52,13 @@ static json_t *delay_object(const struct histogram *delay)
                      known(any, count_of(delay->max)));
 }
 
+/* Both times are of windows that begin and end a little apart. */
+static double cpu_ns_per_packet(const struct bench_result *r)
+{
+    return per(per((double)r->switch_cpu_ns, r->switch_seconds),
+               per((double)r->received, r->seconds));
+}
+
 static json_t *switch_object(const struct report *report)
 {
     const struct bench_result *r = report->result;
@@ -59,11 +66,11 @@ static json_t *switch_object(const struct report *report)
 
     if (report->options->switch_pid == 0)
         return json_null();
-    return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o}", "cpu_ns", count_of(r->switch_cpu_ns), "cpu_ns_per_packet",
-        known(r->received > 0, rate_of(per(cpu_ns, (double)r->received))), "cpu_share",
-        rate_of(per(cpu_ns, r->seconds * 1e9)), "rss_bytes", count_of(r->switch_rss_bytes),
-        "rss_peak_bytes", count_of(r->switch_rss_peak_bytes));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "cpu_ns", count_of(r->switch_cpu_ns),
+                     "cpu_ns_per_packet", known(r->received > 0, rate_of(cpu_ns_per_packet(r))),
+                     "cpu_share", rate_of(per(cpu_ns, r->switch_seconds * 1e9)), "rss_bytes",
+                     count_of(r->switch_rss_bytes), "rss_peak_bytes",
+                     count_of(r->switch_rss_peak_bytes));
 }
 
 static json_t *features_array(uint64_t features)
@@ -148,12 +155,12 @@ static json_t *figures_object(const struct report *report)
 
     return json_pack(
         "{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-        "s:o, s:o}",
+        "s:o, s:o, s:o}",
         "label", report->options->label, "version", CONVOY_VERSION, "interrupted",
         report->interrupted, "seconds", rate_of(r->seconds), "offered_pps", rate_of(r->offered),
         "sent", count_of(r->sent), "received", count_of(r->received), "lost", count_of(r->lost),
         "loss", known(r->sent > 0, rate_of(per((double)r->lost, sent))), "late", count_of(r->late),
-        "sent_pps", rate_of(per(sent, r->seconds)), "received_pps",
+        "unsent", count_of(r->unsent), "sent_pps", rate_of(per(sent, r->seconds)), "received_pps",
         rate_of(per(received, r->seconds)), "sent_bps",
         rate_of(per((double)r->sent_bytes * 8, r->seconds)), "received_bps",
         rate_of(per((double)r->received_bytes * 8, r->seconds)), "kicks", count_of(r->kicks),
@@ -225,6 +232,7 @@ static const char *const columns[] = {
     "lost",
     "loss",
     "late",
+    "unsent",
     "sent_pps",
     "received_pps",
     "sent_bps",
@@ -375,6 +383,9 @@ static void print_rates(FILE *out, const struct report *report)
             scale(per((double)r->received_bytes * 8, s), bits));
     fprintf(out, "lost       %llu of %llu packets (%.3g %%)\n", (unsigned long long)r->lost,
             (unsigned long long)r->sent, 100 * per((double)r->lost, (double)r->sent));
+    if (r->unsent > 0)
+        fprintf(out, "unsent     %llu packets that were due had not been sent at the end\n",
+                (unsigned long long)r->unsent);
     if (r->offered > 0)
         fprintf(out, "late       %llu packets sent 5 us or more behind their time (%.3g %%)\n",
                 (unsigned long long)r->late, 100 * per((double)r->late, (double)r->sent));
@@ -420,7 +431,7 @@ static void print_switch(FILE *out, const struct report *report)
     if (r->switch_cpu_ns == 0)
         return;
     fprintf(out, "switch     %.4g processors, %.4g ns of one per packet; memory %sB, at most %sB\n",
-            per(cpu_ns, r->seconds * 1e9), per(cpu_ns, (double)r->received),
+            per(cpu_ns, r->switch_seconds * 1e9), cpu_ns_per_packet(r),
             scale((double)r->switch_rss_bytes, now), scale((double)r->switch_rss_peak_bytes, peak));
 }
 

@@ -5,10 +5,10 @@
 
 static bool has_held(const struct bench_result *result, double loss_max)
 {
-    double sent = (double)result->sent;
+    double sent = (double)result->sent, unsent = (double)result->unsent;
 
     return result->sent > 0 && (double)result->lost <= loss_max * sent &&
-           (double)result->late <= SEARCH_LATE_SHARE * sent;
+           (double)result->late + unsent <= SEARCH_LATE_SHARE * (sent + unsent);
 }
 
 /* Tries a rate, and once more where it failed. */

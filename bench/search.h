@@ -9,9 +9,9 @@
 #include "bench.h"
 
 #define SEARCH_STEP_SHARE 0.01 /* the search ends when the next rate would be this near */
-#define SEARCH_LATE_SHARE                                                                          \
-    0.01                     /* more of the packets were late: the senders did not keep the rate */
-#define SEARCH_FLOOR 0x1p-10 /* a switch that loses at this share of rate_max loses always */
+#define SEARCH_LATE_SHARE 0.01 /* more of the packets were late or unsent: the rate was not kept   \
+                                */
+#define SEARCH_FLOOR 0x1p-10   /* a switch that loses at this share of rate_max loses always */
 
 /* One trial: 0 and its result, or a negative errno that ends the search. */
 typedef int search_trial(void *context, double rate, struct bench_result *ret_result,
@@ -20,9 +20,9 @@ typedef int search_trial(void *context, double rate, struct bench_result *ret_re
 /*
  * Tries rate_max first. *ret_rate is the highest rate that held, in packets per second (0: none
  * did), and *ret_result its trial, or the last one where none held. A trial also fails where the
- * senders themselves could not keep the rate (more than 1 % late), or sent nothing. What ended a
- * trial ends the search: then its negative errno is returned, and what was found so far is in
- * *ret_rate and *ret_result all the same. -ENOMEM.
+ * senders themselves could not keep the rate (more than 1 % of what was due late or unsent), or
+ * sent nothing. What ended a trial ends the search: then its negative errno is returned, and what
+ * was found so far is in *ret_rate and *ret_result all the same. -ENOMEM.
  */
 int search_rate(search_trial *trial, void *context, double rate_max, double loss_max,
                 double *ret_rate, struct bench_result *ret_result,

@@ -54,6 +54,8 @@ static void fill(void)
     result.received = 900000;
     result.lost = 100000;
     result.late = 12;
+    result.unsent = 34;
+    result.switch_seconds = 2;
     result.sent_bytes = 128000000;
     result.received_bytes = 115200000;
     result.kicks = 500;
@@ -166,6 +168,7 @@ static void json_has_every_figure(void **state)
         {"lost", 100000},
         {"loss", 0.1},
         {"late", 12},
+        {"unsent", 34},
         {"sent_pps", 500000},
         {"received_pps", 450000},
         {"sent_bps", 512000000},
@@ -403,6 +406,7 @@ static void people_are_told_it_with_units(void **state)
         "received   450 kpackets/s, 460.8 Mbit/s",
         "lost       100000 of 1000000 packets (10 %)",
         "late       12 packets",
+        "unsent     34 packets",
         "mean 500.5 us",
         "all within 1 ms (1000 packets)",
         "jitter     0.3215 us",
