@@ -16,6 +16,7 @@ from study.loads import change_metrics, prediction_errors, ramp_times  # noqa: E
 from study.points import Points, parameters_of, parameters_text  # noqa: E402
 from study.settling import Seen, read_watch, settle  # noqa: E402
 from study.study import StudyError  # noqa: E402
+from study.synthetic import busy_points  # noqa: E402
 
 
 class PointsTest(unittest.TestCase):
@@ -88,6 +89,20 @@ class FitTest(unittest.TestCase):
     def test_too_little(self) -> None:
         for measured in ([], [(4, 1e6)], [(4, 1e6), (4, 2e6)], [(4, 1e6), (8, 0.0)]):
             self.assertIsNone(fit_costs(measured))
+
+
+    def test_points_of_an_idle_switch_are_dropped(self) -> None:
+        """With large convoys the generator limits a switch that could carry more; the costs are found anyhow."""
+        made = Costs(200.0, 25.0, 0.0)
+        found = [(2.0**k, {"received_pps": min(made.pps(2.0**k), 2e7), "cpu_share": min(2e7 / made.pps(2.0**k), 1.0)})
+                 for k in range(9)]
+        self.assertTrue(any(metrics["cpu_share"] < 0.9 for _, metrics in found))
+        found += [(512.0, {"received_pps": 1e6, "cpu_share": 0.89}), (1024.0, {})]
+        costs = fit_costs(busy_points(found))
+        assert costs
+        self.assertAlmostEqual(costs.c0_ns, 200.0, delta=5)
+        self.assertAlmostEqual(costs.c1_ns, 25.0, delta=2)
+        self.assertEqual(busy_points([(8.0, {"received_pps": 5.0})]), [(8.0, 5.0)])
 
 
 class SettlingTest(unittest.TestCase):
