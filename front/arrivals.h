@@ -1,3 +1,4 @@
+/* clang-format off: a table */
 /*
  * When does the next packet come: arrival processes for load generators, by a word.
  *
@@ -5,11 +6,13 @@
  *   constant:RATE         equal gaps
  *   onoff:RATE,ON,OFF     Poisson at RATE while on, silent while off; how long each lasts is
  *                         exponential with mean ON and OFF ("500us"): an interrupted Poisson
- * process trace:FILE[,SPEED]    the gaps of a capture (pcap, pcapng), SPEED times as fast; it
- * starts over at its end, one mean gap after its last packet
+ *                         process
+ *   trace:FILE[,SPEED]    the gaps of a capture (pcap, pcapng), SPEED times as fast; it starts over
+ *                         at its end, one mean gap after its last packet
  *
  * Pure but for reading the capture, and seeded: the same word and seed give the same times.
  */
+/* clang-format on */
 #ifndef CONVOY_FRONT_ARRIVALS_H
 #define CONVOY_FRONT_ARRIVALS_H
 
