@@ -8,10 +8,9 @@
 
 #include "bench.h"
 
-#define SEARCH_STEP_SHARE 0.01 /* the search ends when the next rate would be this near */
-#define SEARCH_LATE_SHARE 0.01 /* more of the packets were late or unsent: the rate was not kept   \
-                                */
-#define SEARCH_FLOOR 0x1p-10   /* a switch that loses at this share of rate_max loses always */
+#define SEARCH_STEP_SHARE 0.01    /* the search ends when the next rate would be this near */
+#define SEARCH_LATE_SHARE 0.01    /* more was late or unsent: the rate was not kept */
+#define SEARCH_FLOOR      0x1p-10 /* a switch that loses at this share of rate_max loses always */
 
 /* One trial: 0 and its result, or a negative errno that ends the search. */
 typedef int search_trial(void *context, double rate, struct bench_result *ret_result,

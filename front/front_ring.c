@@ -35,7 +35,7 @@ uint64_t front_ring_bytes(const struct front_ring_options *options)
 
     if (options->indirect)
         per_entry += table_entries(options) * sizeof(struct front_desc);
-    return per_entry * options->size + 4 * 4096;
+    return per_entry * options->size + (size_t)4 * 4096;
 }
 
 static int alloc_shared(struct front_ring *ring)
@@ -498,7 +498,7 @@ static unsigned receive_one(struct front_ring *ring, unsigned count,
     struct front_used_elem elem = ring->used->ring[ring->used_index & ring->mask];
     struct virtio_net_hdr hdr = {.num_buffers = 1};
     const uint8_t *frame;
-    uint32_t used_len;
+    uint32_t used_len = 0;
     unsigned buffers = 1;
     int head = used_head(ring, &elem);
 

@@ -316,7 +316,7 @@ static void check_stretch(struct traffic_checker *checker, struct traffic_flow *
 
     if (good < len)
         wrong(checker, "stream %u: byte %llu is wrong (%zu of a packet's %zu)", flow_id,
-              (unsigned long long)(offset + good), good, len);
+              (unsigned long long)offset + good, good, len);
     else
         count_stretch(checker, flow, offset, len);
 }

@@ -156,6 +156,7 @@ static void sizes_are_of_three_sorts(void **state)
 
     (void)state;
     assert_string_equal(bench_size_format(accepted("--size 1514 a b"), text), "1514");
+    assert_int_equal(accepted("--ring 16 a b")->burst, 16);
     assert_string_equal(bench_size_format(accepted("--size imix --kind tcp6 a b"), text), "imix");
     assert_int_equal(line.options.sizes, BENCH_IMIX);
     /* Without --size, as small as the kind can be. */

@@ -15,6 +15,7 @@
 struct fake_switch {
     double capacity;      /* packets per second */
     double sender_max;    /* rates above are late */
+    double ring_max;      /* of rates above, some is left unsent */
     unsigned hiccup_each; /* every n-th trial loses, whatever the rate; 0: none */
     unsigned end_at;      /* this trial ends the search; 0: none */
     bool silent;          /* nothing is sent */
@@ -38,6 +39,8 @@ static int trial(void *context, double rate, struct bench_result *ret_result, st
         ret_result->lost += 3;
     if (fake->sender_max > 0 && rate > fake->sender_max)
         ret_result->late = 10001;
+    if (fake->ring_max > 0 && rate > fake->ring_max)
+        ret_result->unsent = 10102; /* more than 1 % of sent and unsent */
     return 0;
 }
 
@@ -124,6 +127,14 @@ static void late_senders_do_not_prove_a_rate(void **state)
     assert_found(search(&fake, 1e7, 0), 3e6);
 }
 
+static void what_stays_behind_does_not_prove_a_rate(void **state)
+{
+    struct fake_switch fake = {.capacity = 1e7, .ring_max = 3e6};
+
+    (void)state;
+    assert_found(search(&fake, 1e7, 0), 3e6);
+}
+
 static void nothing_sent_proves_nothing(void **state)
 {
     struct fake_switch fake = {.capacity = 1e9, .silent = true};
@@ -161,6 +172,7 @@ int main(void)
         cmocka_unit_test(a_hiccup_is_forgiven),
         cmocka_unit_test(a_failed_rate_is_tried_twice_and_no_more),
         cmocka_unit_test(late_senders_do_not_prove_a_rate),
+        cmocka_unit_test(what_stays_behind_does_not_prove_a_rate),
         cmocka_unit_test(nothing_sent_proves_nothing),
         cmocka_unit_test(an_error_ends_it_with_what_was_found),
     };
