@@ -35,11 +35,11 @@ static int list_frames(struct bench_sender *sender, const struct bench_frames *f
     if (!sender->list)
         return -ENOMEM;
     for (unsigned i = 0; i < frames->count; i++) {
-        if (frame_pair(&frames->frames[i], pairs) == sender->pair)
-            sender->list[sender->list_count++] = &frames->frames[i];
+        if (frame_pair(&frames->frames[i], pairs) != sender->pair)
+            continue;
+        sender->list[sender->list_count++] = &frames->frames[i];
+        sender->frame_packets += frames->frames[i].packets;
     }
-    for (unsigned i = 0; i < sender->list_count; i++)
-        sender->frame_packets += sender->list[i]->packets;
     if (sender->list_count == 0)
         return -ENOENT;
     sender->frame_packets /= sender->list_count;
