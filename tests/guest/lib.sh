@@ -295,6 +295,7 @@ guest_run_result() { # NAME ID STATUS
         ;;
     silent)
         guest_say "$1 does not answer"
+        echo "$1" >"$GUEST_WORK/silent" # see check in daemon.sh
         return 124
         ;;
     *) return "$3" ;;
