@@ -94,6 +94,7 @@ class Drawn:
     facet: Parameters  # values of the plot's facets
     metric: str
     lines: list[Line]
+    models: dict[Place, dict[str, Spread]]  # what the study has found of the model in this experiment
 
     @property
     def title(self) -> str:
@@ -282,7 +283,12 @@ def select(plot: Plot, medians: Medians) -> list[Drawn]:
                 facet = tuple((name, sample.place.value(name)) for name in plot.facets)
                 facets.setdefault(facet, []).append(sample)
             order = sorted(facets, key=lambda facet: [sort_key(value) for _, value in facet])
-            return [Drawn(plot, facet, metric, make_lines(plot, facets[facet])) for facet in order]
+            models = {
+                place: metrics
+                for place, metrics in medians.of_experiment(plot.experiment).items()
+                if place.contestant == MODEL
+            }
+            return [Drawn(plot, facet, metric, make_lines(plot, facets[facet]), models) for facet in order]
     return []
 
 

@@ -3,10 +3,7 @@
 Each function takes a Drawn and answers a sentence, or an empty string.
 """
 
-import math
-
 from .drawn import MODEL, Drawn, Line, Sample, say_parameter
-from .fit import fit_costs
 from .medians import as_number
 from .units import metric_of, number, quantity
 
@@ -111,26 +108,33 @@ def capital(text: str) -> str:
 
 
 def convoy_effect(drawn: Drawn) -> str:
-    """What the size of a convoy brings, and the costs that fit."""
+    """What the size of a convoy brings, and the costs that the study has found."""
     said = []
     for line in drawn.lines:
-        points = [(sample.x.median, sample.y.median) for sample in line.samples if sample.x]
-        costs = fit_costs(points) if line.is_ours else None
-        if costs:
-            first, last = line.samples[0], line.samples[-1]
-            said.append(
-                f"{capital(line.label)}: convoys of {last.x_text} carry"
-                f" {times(last.y.median, first.y.median)} what convoys of {first.x_text} carry; c0 ="
-                f" {number(costs.c0_ns)} ns per convoy and c1 = {number(costs.c1_ns)} ns per packet,"
-                f" {say_fit(costs.error_max)}."
-            )
+        if not line.is_ours or len(line.samples) < 2:
+            continue
+        first, last = line.samples[0], line.samples[-1]
+        effect = (
+            f"{capital(line.label)}: convoys of {last.x_text} carry"
+            f" {times(last.y.median, first.y.median)} what convoys of {first.x_text} carry"
+        )
+        said.append("; ".join(filter(None, (effect, say_costs(drawn, line)))) + ".")
     return " ".join(said)
 
 
+def say_costs(drawn: Drawn, line: Line) -> str:
+    """c0 and c1 as the study has stored them for the line, from the points at which the switch was busy."""
+    here = set(line.samples[0].place.parameters)
+    for place, metrics in drawn.models.items():
+        if {"c0_ns", "c1_ns"} <= metrics.keys() and set(place.parameters) <= here:
+            c0, c1, error = metrics["c0_ns"].median, metrics["c1_ns"].median, metrics.get("error_max")
+            costs = f"c0 = {number(c0)} ns per convoy and c1 = {number(c1)} ns per packet"
+            return costs + (f", {say_fit(error.median)}" if error else "")
+    return ""
+
+
 def say_fit(error: float) -> str:
-    if not math.isfinite(error):
-        return "a line that does not fit the points"
-    return f"and no point is further than {100 * error:.1f} % from that"
+    return f"and no point with a busy switch is further than {100 * error:.1f} % from that"
 
 
 def many_guests(drawn: Drawn) -> str:
