@@ -79,7 +79,7 @@ static void head_copy(uint8_t *to, const struct frame *frame)
 {
     size_t len = frame->head_len;
 
-    if (CV_LIKELY(len >= HEAD_BLOCK_BYTES && len <= 2 * HEAD_BLOCK_BYTES)) {
+    if (CV_LIKELY(len >= HEAD_BLOCK_BYTES && len <= (size_t)2 * HEAD_BLOCK_BYTES)) {
         memcpy(to, frame->head, HEAD_BLOCK_BYTES);
         memcpy(to + len - HEAD_BLOCK_BYTES, frame->head + len - HEAD_BLOCK_BYTES, HEAD_BLOCK_BYTES);
     } else {
