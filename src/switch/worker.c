@@ -26,7 +26,10 @@ enum { ROUND_FRAMES_MAX = 256 };
  * What a queue may cost in a round, in the long run. A burst may be larger, for the convoy's sake,
  * and is paid for in rounds that serve the others; when there are none, these cost next to nothing.
  */
-enum { ROUND_BYTES_MAX = 32 * 1024 };
+enum { ROUND_BYTES_MAX = 64 * 1024 };
+
+/* A frame costs about as much as copying so many bytes, however short it is. */
+enum { FRAME_COST_BYTES = 512 };
 
 /* Cutting off a segment costs about as much as copying so many bytes. */
 enum { SEGMENT_COST_BYTES = 1536 };
@@ -367,8 +370,8 @@ static bool has_place(const struct lane *lane, const struct frame *frame)
 static uint64_t frame_cost_bytes(const struct frame *frame)
 {
     if (CV_LIKELY(frame->vnet.gso_type == VNET_HDR_GSO_NONE))
-        return frame->len;
-    return CV_MAX(frame->len,
+        return frame->len + FRAME_COST_BYTES;
+    return CV_MAX(frame->len + FRAME_COST_BYTES,
                   offload_segments(&frame->vnet, &frame->facts, frame->len) * SEGMENT_COST_BYTES);
 }
 
@@ -392,6 +395,8 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
 {
     struct convoy *convoy = &lane->convoy;
 
+    if (CV_LIKELY(frame->source->worker == worker->id))
+        frame->source->debt_bytes += frame_cost_bytes(frame);
     if (CV_UNLIKELY(!has_place(lane, frame)))
         worker_depart(worker, lane);
     if (CV_UNLIKELY(!has_place(lane, frame) || !may_wait(worker, lane, frame))) {
@@ -400,8 +405,6 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
         return;
     }
     worker->loaded_count++;
-    if (CV_LIKELY(frame->source->worker == worker->id))
-        frame->source->debt_bytes += frame_cost_bytes(frame);
     if (!lane->is_open) {
         lane->is_open = true;
         worker->open[worker->open_count++] = lane;

@@ -346,6 +346,36 @@ static void debt_is_paid_after_a_push_back(void **state)
     sim_free(sim);
 }
 
+/* A flood of short frames costs others as much per frame as one of long frames, whether the frames
+ * find places or not. */
+static void short_frames_cost_too(void **state)
+{
+    (void)state;
+    for (unsigned room = 0; room < 2; room++) {
+        struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+        struct fake_arrival broadcast = {.dst = MAC_BROADCAST, .len = 60};
+        struct fake_queue *from = sim_queue(sim, 0), *to = sim_queue(sim, 1);
+        unsigned count = 150;
+        uint64_t before;
+
+        to->room = room << 20;
+        for (unsigned i = 0; i < count; i++)
+            fake_queue_arrive(from, &broadcast);
+        from->copies = count; /* that the port does not count itself */
+        sim_round(sim, 0);
+        to->room = 1u << 20;
+        sim_round(sim, 0); /* what waited for places */
+        before = to->delivered;
+        fake_queue_arrive_for(from, 1, 1);
+        fake_queue_arrive_for(sim_queue(sim, 2), 1, 1);
+        sim_round(sim, 0);
+        assert_int_equal(to->delivered, before + 1);
+        sim_settle(sim);
+        assert_int_equal(to->delivered, before + 2);
+        sim_free(sim);
+    }
+}
+
 /* Private buffers are few: a guest that takes nothing cannot have all of them. */
 static void private_buffers_are_shared(void **state)
 {
@@ -382,6 +412,7 @@ int main(void)
         cmocka_unit_test(next_guest_has_its_own_patience),
         cmocka_unit_test(slow_guest_does_not_starve_a_sender),
         cmocka_unit_test(debt_is_paid_after_a_push_back),
+        cmocka_unit_test(short_frames_cost_too),
         cmocka_unit_test(private_buffers_are_shared),
     };
 
