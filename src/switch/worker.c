@@ -29,7 +29,7 @@ enum { ROUND_FRAMES_MAX = 256 };
 enum { ROUND_BYTES_MAX = 64 * 1024 };
 
 /* A frame costs about as much as copying so many bytes, however short it is. */
-enum { FRAME_COST_BYTES = 512 };
+enum { FRAME_COST_BYTES = 256 };
 
 /* Cutting off a segment costs about as much as copying so many bytes. */
 enum { SEGMENT_COST_BYTES = 1536 };
