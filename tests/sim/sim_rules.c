@@ -52,6 +52,15 @@ static uint64_t check_group(const struct worker *worker, const struct hold_rule 
     return due_ns;
 }
 
+/* Frames may be pushed back, and with them those behind them that are for other ports. */
+static bool pushes_back(const struct worker *worker)
+{
+    for (unsigned id = 0; id < worker->outlet_limit; id++)
+        if (worker->outlets[id].port && worker->outlets[id].full == FULL_PUSH_BACK)
+            return true;
+    return false;
+}
+
 /* Frames aboard that wait for company: none is express or flooded, and the group began with the
  * first. */
 static void check_aboard(const struct worker *worker, struct lane *lane)
@@ -64,7 +73,7 @@ static void check_aboard(const struct worker *worker, struct lane *lane)
              frame = frame->merged_next) {
             SIM_CHECK(!(frame->facts.flags & FRAME_EXPRESS) && !frame->is_shared);
             /* What was handed over or pushed back was taken before it was loaded. */
-            if (frame->source->worker == worker->id && lane->outlet->full != FULL_PUSH_BACK)
+            if (frame->source->worker == worker->id && !pushes_back(worker))
                 SIM_CHECK(frame->arrived_ns >= lane->waiting.batches[0].arrived_ns);
             packets++;
         }
