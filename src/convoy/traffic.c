@@ -55,6 +55,20 @@ void traffic_arrived(struct traffic *traffic, unsigned packets, uint64_t now_ns)
     traffic->last_ns = now_ns;
 }
 
+void traffic_arrived_unseen(struct traffic *traffic, unsigned packets, uint64_t now_ns)
+{
+    uint64_t span_ns = CV_MAX(now_ns, traffic->last_ns) - traffic->last_ns;
+
+    if (CV_UNLIKELY(traffic->last_ns == 0)) {
+        traffic_arrived(traffic, packets, now_ns);
+        return;
+    }
+    assert(packets > 0);
+    traffic->gap_fresh[gap_bucket(CV_MAX(span_ns / packets, UINT64_C(1)))] += packets;
+    traffic->fresh_packets += packets;
+    traffic->last_ns = now_ns;
+}
+
 /* Lets the histogram fade, and adds the fresh gaps. */
 static void update_gaps(struct traffic *traffic, float kept)
 {

@@ -39,6 +39,10 @@ struct traffic {
 /* `packets` (at least 1) came together. On the packet's way: a few additions. */
 void traffic_arrived(struct traffic *traffic, unsigned packets, uint64_t now_ns);
 
+/* `packets` (at least 1) came since the last that were told of, one by one, while nobody looked:
+ * as far as is known at even distances. */
+void traffic_arrived_unseen(struct traffic *traffic, unsigned packets, uint64_t now_ns);
+
 /* Takes what came since the last update into the means. To be called about once in a millisecond
  * while packets come; a longer silence is accounted for with the next call. */
 void traffic_update(struct traffic *traffic, uint64_t now_ns);

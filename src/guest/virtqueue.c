@@ -208,7 +208,8 @@ bool virtq_kicks_enable(struct virtq *virtq, unsigned chains)
                          __ATOMIC_RELAXED);
     virtq->kicks_disabled = false;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return __atomic_load_n(&virtq->avail->idx, __ATOMIC_ACQUIRE) != virtq->avail_seen;
+    return (uint16_t)(__atomic_load_n(&virtq->avail->idx, __ATOMIC_ACQUIRE) - virtq->avail_seen) >=
+           chains;
 }
 
 void virtq_kicks_disable(struct virtq *virtq)

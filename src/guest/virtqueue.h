@@ -221,9 +221,9 @@ bool virtq_call(const struct virtq *virtq) CV_MUST_CHECK;
 
 /*
  * Asks the driver for a kick once `chains` more (at least 1) are available. Without the event index
- * it cannot be asked for more than one at a time: for more it is asked for nothing. True: something
- * is available already and no kick may come for it; look again (virtio 1.2, 2.7.10.1, the race that
- * stalls rings).
+ * it cannot be asked for more than one at a time: for more it is asked for nothing. True: so many
+ * are available already and no kick may come for them; look again (virtio 1.2, 2.7.10.1, the race
+ * that stalls rings).
  */
 bool virtq_kicks_enable(struct virtq *virtq, unsigned chains);
 

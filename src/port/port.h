@@ -77,7 +77,8 @@ struct port_ops {
     /*
      * Data path. Asks for a wake-up on wake_from_fd when `packets` frames (at least 1) have
      * arrived, or on wake_to_fd when there is room to deliver. For more than one the worker looks
-     * itself in time: what cannot count asks for none. True: some are there already, look again.
+     * itself in time: what cannot count asks for none. True: so many are there already, look
+     * again.
      */
     bool (*arm_from)(struct port_queue *queue, unsigned packets);
     bool (*arm_to)(struct port_queue *queue);
@@ -100,6 +101,8 @@ struct port_queue {
     bool can_wait;       /* its sender may be pushed back: it is one guest, and nobody else's way */
     bool waits_for_kick; /* not to be looked at before it is kicked; set before it is attached */
     unsigned owed_max;   /* frames given back that its sender may not know of; set likewise */
+    unsigned kicks_max;  /* frames that a kick may wait for while more come; 0: it cannot be asked
+                            for that; set likewise */
     bool groups_kicks;   /* its wake-ups can wait for several frames; set before it is attached */
     unsigned offloads;   /* what its receiver takes: a set of enum offload; set likewise */
     int wake_from_fd;    /* becomes readable as arm_from says; -1: none */
@@ -116,7 +119,10 @@ struct port_queue {
     uint64_t active_ns;   /* when it last had a frame */
     uint64_t poll_ns;     /* how long it is polled for its next frame, as its kicks have shown */
     unsigned bursts, bursts_at_kick; /* ever taken, free running; and until its last kick */
-    uint64_t look_ns; /* it was asked for a kick for several frames: look by then; 0: was not */
+    uint64_t look_ns;    /* it was asked for a kick for several frames: look by then; 0: was not */
+    unsigned last_burst; /* frames found when it was last looked at */
+    uint64_t restless_until_ns;   /* it seemed dense and was not: no rest until then */
+    bool is_resting;              /* ... since its traffic is dense; nobody sees when they come */
     struct traffic arrivals;      /* frames taken */
     uint64_t updated_ns;          /* when kick_rule was last derived */
     struct hold_rule kick_rule;   /* how its kicks, and calls that give buffers back, are grouped */

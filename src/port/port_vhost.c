@@ -171,6 +171,7 @@ static enum guest_fault transmitq_prepare(struct port_vhost *port, struct vhost_
                                           const struct vhost_user_vring *vring)
 {
     struct vhost_outstanding *outstanding;
+    enum guest_fault fault;
 
     if (!vhost_user_vring_is_ready(vring))
         return GUEST_FAULT_NONE;
@@ -185,7 +186,10 @@ static enum guest_fault transmitq_prepare(struct port_vhost *port, struct vhost_
     queue->base.can_receive = true;
     queue->base.owed_max = CV_MAX(vring->size / 4, 1u);
     queue->discard = queue->base.waits_for_kick = !vring->enabled;
-    return ring_start(&queue->from_guest, port, vring);
+    fault = ring_start(&queue->from_guest, port, vring);
+    /* Without the event index a guest cannot be asked for a kick for several. */
+    queue->base.kicks_max = queue->from_guest.event_idx ? vring->size / 2 : 0;
+    return fault;
 }
 
 static enum guest_fault queue_prepare(struct port_vhost *port, struct vhost_queue *queue)

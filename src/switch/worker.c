@@ -604,10 +604,12 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
         queue->is_held_back = true;
         return queue->stash_first != first;
     }
+    queue->last_burst = BURST_FRAMES_MAX; /* for all that is known */
     count = burst_limit(worker, queue);
     if (CV_UNLIKELY(count == 0))
         return !queue->is_held_back;
     count = queue->port->ops->receive(queue, &worker->frames, frames, count);
+    queue->last_burst = count;
     if (count == 0)
         return false;
     queue->active_ns = worker->now_ns;

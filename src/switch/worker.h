@@ -125,6 +125,7 @@ struct worker {
     struct lane *open[LANES_MAX]; /* lanes whose convoys are not empty */
     uint64_t next_due_ns;         /* when the next convoy departs or is given up */
     uint64_t look_due_ns;         /* when a queue that was asked for a group must be looked at */
+    bool is_resting;              /* ... and it is a dense one */
     double wake_s;                /* measured: how late a timer wakes us, decaying mean */
     uint64_t learnt_ns;           /* when wake_s last was */
     double look_s;                /* measured: a look at the descriptors, decaying mean */
@@ -198,6 +199,8 @@ void worker_watch_queue(struct worker *worker, struct port_queue *queue);
 void worker_unwatch_queue(struct worker *worker, struct port_queue *queue);
 /* Looks at the queue in every round from now on. */
 void worker_poll_queue(struct worker *worker, struct port_queue *queue);
+/* The queue rests no more: frames of it were found, or its time is over. */
+void worker_end_rest(const struct worker *worker, struct port_queue *queue);
 /* After a round that moved something: looks for wake-ups now and then. */
 void worker_glance(struct worker *worker);
 /* After a round that moved nothing: arms queues that were idle for long, sleeps when all are armed.

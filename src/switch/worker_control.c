@@ -154,7 +154,7 @@ static void forget_polled(struct worker *worker, struct port_queue *queue)
         if (worker->polled[i] != queue)
             worker->polled[kept++] = worker->polled[i];
     worker->polled_count = kept;
-    queue->is_polled = false;
+    queue->is_polled = queue->is_resting = false;
     queue->look_ns = 0;
 }
 

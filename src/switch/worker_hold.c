@@ -169,11 +169,16 @@ void worker_note_taken(struct worker *worker, struct port_queue *queue, unsigned
     const struct hold_config *hold = &worker->outlets[queue->port->id].hold;
     bool was_grouping = queue->kick_rule.time_max_ns > 0;
 
+    if (CV_UNLIKELY(queue->is_resting)) {
+        worker_end_rest(worker, queue);
+        traffic_arrived_unseen(&queue->arrivals, count, worker->now_ns);
+    } else {
+        traffic_arrived(&queue->arrivals, count, worker->now_ns);
+    }
     if (CV_UNLIKELY(queue->look_ns)) {
         queue->look_ns = 0;
         queue->port->ops->disarm_from(queue);
     }
-    traffic_arrived(&queue->arrivals, count, worker->now_ns);
     if (worker->now_ns - queue->updated_ns < CONTROLLER_INTERVAL_NS)
         return;
     queue->updated_ns = worker->now_ns;

@@ -24,9 +24,15 @@
 /* How long a busy worker goes on before it looks whether armed queues have been kicked. */
 #define GLANCE_NS UINT64_C(10000)
 
+/* A dense queue that did not kick in time (a sender that waits for answers before it goes on) is
+ * polled for so long before it is tried again. */
+#define RESTLESS_NS UINT64_C(500000)
+
 enum {
     EVENTS_PER_WAIT_MAX = 64,
-    POLL_SHARE_MIN = 8, /* a queue is polled for this part of poll_ns, or not at all */
+    REST_PACKETS_MIN = 16, /* fewer are no reason to sleep while more come */
+    REST_BURST_SHARE = 4,  /* who finds more than this part of them is behind */
+    POLL_SHARE_MIN = 8,    /* a queue is polled for this part of poll_ns, or not at all */
 };
 
 /* What is learnt of the thread's own wake-ups: means over about so many of them. A wake-up that
@@ -166,36 +172,76 @@ static bool look(struct worker *worker, const struct timespec *timeout)
 }
 
 /*
- * The queue has been idle for long. A guest that soon sends more, as its traffic tells, is first
- * asked for one kick for several frames, and looked at once more in time; only then for a kick for
- * the next. True: it is asked, and there is nothing to be seen.
+ * Of a queue whose traffic is dense: for how many frames it may be asked to kick at once, although
+ * it had some a moment ago. Polling finds them a few at a time, and takes the whole processor for
+ * it; asleep until there is a convoy of them, the worker takes what they cost. Half of T is left
+ * for chance. 0: so few come within that that they are not worth a kick and a wake-up, or so many
+ * were just found that the worker is behind.
  */
-static bool arm_queue(struct worker *worker, struct port_queue *queue)
+static unsigned dense_packets(const struct worker *worker, const struct port_queue *queue)
+{
+    const struct hold_rule *rule = &queue->kick_rule;
+    unsigned packets = CV_MIN(rule->packets_max, queue->kicks_max);
+    double expected;
+
+    if (rule->time_max_ns == 0 || queue->last_burst > packets / REST_BURST_SHARE ||
+        queue->look_ns || !queue->groups_kicks || worker->now_ns < queue->restless_until_ns)
+        return 0;
+    expected = queue->arrivals.rate * (double)rule->time_max_ns / 2e9;
+    packets = (unsigned)CV_MIN(expected, (double)packets);
+    return packets >= REST_PACKETS_MIN && queue->last_burst <= packets / REST_BURST_SHARE ? packets
+                                                                                          : 0;
+}
+
+/*
+ * Asks the guest for a kick. One whose traffic is dense is asked for one for a convoy of frames;
+ * one that has been idle for long and soon sends more, as its traffic tells, first for one for
+ * several frames; both are looked at once more in time. The others, and whoever kept silent till
+ * then, for a kick for the next frame. True: it is asked, and it will kick.
+ */
+static bool arm_queue(struct worker *worker, struct port_queue *queue, unsigned dense_packets)
 {
     const struct hold_rule *rule = &queue->kick_rule;
     bool may_group = !queue->look_ns && queue->groups_kicks && rule->time_max_ns > 0;
+    unsigned packets = 1;
 
-    if (queue->port->ops->arm_from(queue,
-                                   may_group ? CV_MIN(rule->packets_max, queue->owed_max) : 1)) {
+    if (dense_packets > 0)
+        packets = dense_packets;
+    else if (may_group)
+        packets = CV_MIN(rule->packets_max, queue->owed_max);
+    worker_end_rest(worker, queue);
+    if (queue->port->ops->arm_from(queue, packets)) {
         end_grouping(worker, queue);
         return false;
     }
     queue->look_ns = may_group ? worker->now_ns + rule->time_max_ns : 0;
+    queue->is_resting = dense_packets > 0;
     return true;
 }
 
-/* Arms what was idle for long. True: something is still worth polling. */
-static bool arm_idle_queues(struct worker *worker)
+void worker_end_rest(const struct worker *worker, struct port_queue *queue)
+{
+    if (queue->is_resting && queue->look_ns && worker->now_ns >= queue->look_ns)
+        queue->restless_until_ns = worker->now_ns + RESTLESS_NS;
+    queue->is_resting = false;
+}
+
+/* Arms what was idle for long, and, when there is nothing else to do (`may_rest`), what is dense.
+ * True: something is still worth polling. */
+static bool arm_idle_queues(struct worker *worker, bool may_rest)
 {
     bool is_polling = false;
     unsigned kept = 0;
 
+    worker->is_resting = false;
     worker->look_due_ns = UINT64_MAX;
     for (unsigned i = 0; i < worker->polled_count; i++) {
         struct port_queue *queue = worker->polled[i];
-        bool is_idle = !queue->is_held_back && worker->now_ns - queue->active_ns >= queue->poll_ns;
+        unsigned dense = may_rest ? dense_packets(worker, queue) : 0;
+        bool is_idle = !queue->is_held_back &&
+                       (dense > 0 || worker->now_ns - queue->active_ns >= queue->poll_ns);
 
-        if (is_idle && worker->now_ns >= queue->look_ns && arm_queue(worker, queue) &&
+        if (is_idle && worker->now_ns >= queue->look_ns && arm_queue(worker, queue, dense) &&
             !queue->look_ns) {
             queue->is_polled = false;
             continue;
@@ -205,6 +251,7 @@ static bool arm_idle_queues(struct worker *worker)
          * end the sleep. */
         if (queue->is_held_back)
             continue;
+        worker->is_resting |= queue->is_resting;
         if (queue->look_ns)
             worker->look_due_ns = CV_MIN(worker->look_due_ns, queue->look_ns);
         else
@@ -224,12 +271,28 @@ static void glance(struct worker *worker)
             ((double)(worker->now_ns - started_ns) / 1e9 - worker->look_s) / MEAN_SAMPLES;
 }
 
+/* Nothing but a few frames of dense queues is to be had by going on. */
+static bool may_rest(const struct worker *worker)
+{
+    for (unsigned i = 0; i < worker->polled_count; i++) {
+        const struct port_queue *queue = worker->polled[i];
+
+        if (queue->is_held_back || (!queue->look_ns && dense_packets(worker, queue) == 0))
+            return false;
+    }
+    return worker->polled_count > 0;
+}
+
 void worker_glance(struct worker *worker)
 {
+    if (may_rest(worker)) {
+        worker_rest(worker);
+        return;
+    }
     if (worker->now_ns - worker->looked_ns < GLANCE_NS)
         return;
     /* Beside busy queues idle ones must not be polled for ever. */
-    (void)arm_idle_queues(worker);
+    (void)arm_idle_queues(worker, false);
     glance(worker);
 }
 
@@ -266,12 +329,13 @@ static void sleep_for(struct worker *worker, uint64_t left_ns)
 /*
  * How long to sleep for something that is due: a timer wakes late, so it is set early, and what is
  * too near to be slept for is looked at at once (0). Now and then half of that time is slept, or a
- * spell of late timers would never be known to be over.
+ * spell of late timers would never be known to be over. Where a queue rests its kick comes before
+ * any timer, as a rule, and what is due departs with that.
  */
 static uint64_t sleep_ns(const struct worker *worker, uint64_t now_ns, uint64_t due_ns)
 {
     uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
-    uint64_t early_ns = (uint64_t)(worker->wake_s * 1e9);
+    uint64_t early_ns = worker->is_resting ? 0 : (uint64_t)(worker->wake_s * 1e9);
 
     if (left_ns > early_ns)
         return left_ns - early_ns;
@@ -314,7 +378,7 @@ void worker_learn_wake(struct worker *worker)
 
 void worker_rest(struct worker *worker)
 {
-    if (arm_idle_queues(worker) || arm_blocked_lanes(worker)) {
+    if (arm_idle_queues(worker, may_rest(worker)) || arm_blocked_lanes(worker)) {
         if (worker->now_ns - worker->looked_ns >= GLANCE_NS)
             glance(worker);
         return;

@@ -157,7 +157,7 @@ static bool fake_arm_from(struct port_queue *base, unsigned packets)
     RULE(packets > 0, "asked for a kick for no frames");
     queue->asked_for = packets;
     queue->kick_event = queue->taken + packets - 1;
-    return queue->arrival_count > 0;
+    return queue->arrival_count >= packets;
 }
 
 static void fake_disarm_from(struct port_queue *base)

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -19,6 +20,7 @@ enum {
     T_NS = 50000,
     ROUND_NS = 1000, /* a turn or two */
     PORTS = 3,
+    RESTLESS_NS = 500000,
     STEPS_NS = 20000000, /* of chaos */
     SEEDS = 300,
 };
@@ -35,6 +37,7 @@ static struct sim *world_new(enum hold_mode mode)
         struct fake_queue *queue = &sim_port_add(sim, id, &config)->queues[0];
 
         queue->base.groups_kicks = true;
+        queue->base.kicks_max = FAKE_RING_FRAMES / 2;
         queue->room = 1u << 20;
     }
     sim_loop_run(sim, sim->now_ns + 1000000);
@@ -421,8 +424,274 @@ static void queue_that_is_held_back_rests(void **state)
     assert_true(from->base.is_held_back);
     assert_in_range(sim_loop_idle_turns(sim, 0), turns, turns + 500);
     fake_queue_add_room(to, 1000);
-    run_for(sim, 2 * T_NS + LATE_NS);
+    run_for(sim, 2 * ROUND_NS); /* ... and then it goes on at once */
     assert_int_equal(from->taken, 4);
+    sim_free(sim);
+}
+
+/* --- dense traffic --- */
+
+/* Frames of port 0 for port 1, one in `gap_ns`, so many more; and what was seen of its queue when
+ * they came. */
+static struct stream {
+    uint64_t gap_ns, next_ns, left;
+    unsigned window; /* so many at a time, the next when all of them have been delivered; 0: any */
+    uint64_t came, resting; /* of those, while the queue rested */
+} stream;
+
+static void next_of_dense(struct sim *sim, uint64_t unused)
+{
+    struct fake_queue *from = sim_queue(sim, 0);
+    uint64_t sent = from->taken + from->arrival_count;
+    bool may_send =
+        stream.window == 0 || sent % stream.window != 0 || sim_queue(sim, 1)->delivered == sent;
+
+    if (may_send && fake_queue_free(from) > 0) {
+        stream.came++;
+        stream.resting += from->base.is_resting;
+        fake_queue_arrive_for(from, 1, 1);
+    }
+    stream.next_ns += stream.gap_ns;
+    if (--stream.left > 0)
+        sim_loop_at(sim, stream.next_ns, next_of_dense, unused);
+}
+
+static void stream_begin(struct sim *sim, uint64_t gap_ns, uint64_t length_ns)
+{
+    stream = (struct stream){.gap_ns = gap_ns, .next_ns = sim->now_ns, .left = length_ns / gap_ns};
+    sim_loop_at(sim, sim->now_ns, next_of_dense, 0);
+}
+
+/* Until so many more are to come. */
+static void stream_until(struct sim *sim, uint64_t left)
+{
+    while (stream.left > left)
+        run_for(sim, stream.gap_ns);
+}
+
+/* What a stream has cost; all numbers are differences. */
+struct effort {
+    uint64_t kicks, bursts, slept_ns, sleeps, idle_turns, taken_ns;
+};
+
+static struct effort effort_now(struct sim *sim)
+{
+    return (struct effort){.kicks = sim_queue(sim, 0)->kicks,
+                           .bursts = sim_queue(sim, 0)->base.bursts,
+                           .slept_ns = sim_loop_slept_ns(sim, 0),
+                           .sleeps = sim->workers[0].sleeps,
+                           .idle_turns = sim_loop_idle_turns(sim, 0),
+                           .taken_ns = sim->now_ns};
+}
+
+static struct effort effort_since(struct sim *sim, const struct effort *before)
+{
+    struct effort now = effort_now(sim);
+
+    return (struct effort){.kicks = now.kicks - before->kicks,
+                           .bursts = now.bursts - before->bursts,
+                           .slept_ns = now.slept_ns - before->slept_ns,
+                           .sleeps = now.sleeps - before->sleeps,
+                           .idle_turns = now.idle_turns - before->idle_turns,
+                           .taken_ns = now.taken_ns - before->taken_ns};
+}
+
+enum { DENSE_NS = 5000000, LEARN_NS = 10000000 };
+
+/* What DENSE_NS of a stream cost that has been known for long, of which so many frames at a time
+ * come from now on. */
+static struct effort effort_of_windows(struct sim *sim, uint64_t gap_ns, unsigned window)
+{
+    struct effort before;
+
+    stream_begin(sim, gap_ns, LEARN_NS + DENSE_NS);
+    stream_until(sim, DENSE_NS / gap_ns);
+    before = effort_now(sim);
+    sim_queue(sim, 0)->longest_wait_ns = stream.came = stream.resting = 0;
+    stream.window = window;
+    stream_until(sim, 0);
+    return effort_since(sim, &before);
+}
+
+static struct effort effort_of_stream(struct sim *sim, uint64_t gap_ns)
+{
+    return effort_of_windows(sim, gap_ns, 0);
+}
+
+/* One kick for K frames, and the worker sleeps until it comes; the frames wait for that long. */
+static void dense_stream_is_taken_in_groups(void **state)
+{
+    static const uint64_t gaps_ns[] = {100, 150, 250, 500};
+
+    (void)state;
+    for (unsigned i = 0; i < CV_COUNT_OF(gaps_ns); i++) {
+        struct sim *sim = world_new(HOLD_FIXED);
+        struct effort effort = effort_of_stream(sim, gaps_ns[i]);
+        uint64_t groups = DENSE_NS / gaps_ns[i] / K;
+
+        assert_in_range(effort.kicks, groups * 3 / 4, groups + 1);
+        assert_in_range(effort.sleeps, effort.kicks, effort.kicks + 2);
+        assert_in_range(effort.bursts, effort.kicks, 2 * effort.kicks + 2);
+        assert_in_range(effort.slept_ns, effort.taken_ns * 3 / 4, effort.taken_ns);
+        assert_in_range(effort.idle_turns, 0, effort.kicks);
+        assert_in_range(sim_queue(sim, 0)->longest_wait_ns, (K - 3) * gaps_ns[i],
+                        K * gaps_ns[i] + ROUND_NS);
+        run_for(sim, T_NS + LATE_NS + ROUND_NS);
+        assert_int_equal(sim_queue(sim, 1)->delivered, (LEARN_NS + DENSE_NS) / gaps_ns[i]);
+        sim_free(sim);
+    }
+}
+
+/* Likewise where the rule is derived: fewer kicks than for the smallest group worth a sleep. What
+ * came during a sleep did not come together. */
+static void dense_stream_rests_by_the_model(void **state)
+{
+    struct sim *sim = world_new(HOLD_ADAPTIVE);
+    struct hold_config hold = {HOLD_ADAPTIVE, .delay_budget_ns = 50000, .delay_weight = 0.01};
+    struct effort effort;
+
+    (void)state;
+    sim_set_hold(sim, 0, &hold, false);
+    effort = effort_of_stream(sim, 200);
+    assert_in_range(effort.kicks, DENSE_NS / 200 / (FAKE_RING_FRAMES / 2), DENSE_NS / 200 / 16);
+    assert_in_range(effort.slept_ns, DENSE_NS / 2, DENSE_NS);
+    assert_in_range(sim_queue(sim, 0)->longest_wait_ns, 16 * 200,
+                    hold.delay_budget_ns + LATE_NS + ROUND_NS);
+    assert_true(traffic_together(&sim_queue(sim, 0)->base.arrivals) < 0.2);
+    run_for(sim, 2 * T_NS);
+    assert_int_equal(sim_queue(sim, 1)->delivered, (LEARN_NS + DENSE_NS) / 200);
+    sim_free(sim);
+}
+
+/* A stream ends after any number of frames of a group: the rest of them is taken in time, and soon
+ * the guest is asked for the next one. Whether some were found or not, its queue seemed dense and
+ * was not. */
+static void dense_stream_that_ends_leaves_nothing(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+    struct fake_queue *from = sim_queue(sim, 0);
+    unsigned rested = 0, waited = 0;
+    uint64_t ended_ns;
+    bool was_resting;
+
+    (void)state;
+    stream_begin(sim, 200, LEARN_NS);
+    stream_until(sim, 0);
+    for (unsigned i = 0; i < 3 * K; i++) {
+        run_for(sim, 4 * T_NS); /* it is asked for the next one */
+        stream_begin(sim, 200, 1000000 + i * 200);
+        stream_until(sim, 0);
+        was_resting = from->base.is_resting;
+        ended_ns = sim->now_ns;
+        rested += was_resting;
+        waited += was_resting && from->arrival_count > 0;
+        from->longest_wait_ns = 0;
+        run_for(sim, T_NS + LATE_NS + ROUND_NS);
+        assert_int_equal(from->arrival_count, 0);
+        assert_in_range(from->longest_wait_ns, 0, T_NS + LATE_NS + ROUND_NS);
+        assert_int_equal(sim_queue(sim, 1)->delivered, from->taken);
+        run_for(sim, T_NS + LATE_NS + POLL_NS + 2 * ROUND_NS);
+        assert_int_equal(from->asked_for, 1);
+        assert_false(from->base.is_resting);
+        if (was_resting)
+            assert_in_range(from->base.restless_until_ns, ended_ns + RESTLESS_NS,
+                            ended_ns + RESTLESS_NS + T_NS + LATE_NS + ROUND_NS);
+        assert_int_equal(sim_loop_deadline(sim, 0), UINT64_MAX);
+    }
+    assert_in_range(rested, 2 * K, 3 * K);
+    assert_in_range(waited, K, 3 * K);
+    sim_free(sim);
+}
+
+/* Windows of 20 frames, each sent when the last has been delivered: K never come. A rest fails
+ * once in RESTLESS_NS, not with each window. Calls wait for nothing here. */
+static void sender_that_waits_is_polled(void **state)
+{
+    static const enum hold_mode modes[] = {HOLD_NATURAL, HOLD_FIXED};
+    uint64_t came[2];
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct sim *sim = world_new(modes[i]);
+        struct hold_config natural = {HOLD_NATURAL};
+        struct effort effort;
+
+        sim_set_hold(sim, 1, &natural, false);
+        effort = effort_of_windows(sim, 200, 20);
+        came[i] = stream.came;
+        assert_in_range(effort.sleeps, i == 0 ? 0 : DENSE_NS / (RESTLESS_NS + T_NS) / 2,
+                        i == 0 ? 0 : DENSE_NS / RESTLESS_NS + 2);
+        run_for(sim, 2 * T_NS);
+        sim_free(sim);
+    }
+    assert_in_range(came[1], came[0] * 8 / 10, came[0]);
+}
+
+/* The worker neither sleeps nor asks for more than one while the stream lasts. */
+static void assert_is_polled(struct sim *sim, uint64_t gap_ns)
+{
+    struct effort effort = effort_of_stream(sim, gap_ns);
+
+    assert_int_equal(effort.sleeps, 0);
+    assert_int_equal(effort.kicks, 0);
+    assert_int_equal(stream.resting, 0);
+    assert_int_equal(sim_queue(sim, 0)->asked_for, 0);
+    assert_in_range(stream.came, DENSE_NS / gap_ns * 99 / 100, DENSE_NS / gap_ns);
+}
+
+static void natural_never_rests(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+
+    (void)state;
+    assert_is_polled(sim, 200);
+    sim_free(sim);
+}
+
+/* Nor does who cannot be asked for a kick for several, although it can wait for them. */
+static void queue_that_cannot_be_asked_never_rests(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+
+    (void)state;
+    sim_queue(sim, 0)->base.kicks_max = 0;
+    assert_is_polled(sim, 200);
+    sim_free(sim);
+}
+
+/* Nor who finds many each time it looks, since each takes nearly as long as the next takes to come.
+ */
+static void worker_that_is_behind_does_not_rest(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+
+    (void)state;
+    fake_port_costs.packet_ns = 190;
+    assert_is_polled(sim, 200);
+    fake_port_costs.packet_ns = 0;
+    sim_free(sim);
+}
+
+static void one_in_three_us(struct sim *sim, uint64_t left)
+{
+    fake_queue_arrive_for(sim_queue(sim, 2), 1, 1);
+    if (left > 0)
+        sim_loop_at(sim, sim->now_ns + 3000, one_in_three_us, left - 1);
+}
+
+/* Nor while another queue is polled for its next frame, which comes soon, and alone: nobody is
+ * asked for anything meanwhile. */
+static void sparse_queue_keeps_the_worker_awake(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED);
+
+    (void)state;
+    sim_queue(sim, 2)->base.groups_kicks = false;
+    sim_loop_at(sim, sim->now_ns, one_in_three_us, (LEARN_NS + DENSE_NS) / 3000 - 1);
+    assert_is_polled(sim, 200);
+    assert_int_equal(sim_queue(sim, 2)->base.poll_ns, POLL_NS);
+    assert_in_range(sim_queue(sim, 2)->taken, (LEARN_NS + DENSE_NS) / 3000 * 95 / 100,
+                    (LEARN_NS + DENSE_NS) / 3000);
     sim_free(sim);
 }
 
@@ -508,6 +777,48 @@ static void port_stops(struct sim *sim, uint64_t for_ns)
     sim_port_attach(sim, id);
 }
 
+/* What all runs together have reached. */
+static struct reached {
+    uint64_t dense, resting; /* frames of dense streams; while their queue rested */
+} reached;
+
+/* A stream of which so many frames more come, one in `gap_ns` as a mean. */
+struct dense {
+    unsigned to, left;
+    uint64_t gap_ns;
+};
+static struct dense dense_streams[PORTS];
+
+static void next_of_random_stream(struct sim *sim, uint64_t port)
+{
+    struct dense *dense = &dense_streams[port];
+    struct fake_queue *from = sim_queue(sim, (unsigned)port);
+
+    if (fake_queue_free(from) > 0) {
+        fake_queue_arrive_for(from, dense->to, 1);
+        reached.dense++;
+        reached.resting += from->base.is_resting;
+    }
+    if (sim_random(sim, 100) == 0)
+        fake_queue_add_room(sim_queue(sim, dense->to), 100);
+    if (--dense->left > 0)
+        sim_loop_at(sim, sim->now_ns + 1 + sim_random(sim, 2 * dense->gap_ns),
+                    next_of_random_stream, port);
+}
+
+/* Frames of a port come so densely for some milliseconds that its queue may rest. */
+static void dense_stream_comes(struct sim *sim, uint64_t port)
+{
+    struct dense *dense = &dense_streams[port];
+
+    if (dense->left > 0)
+        return;
+    *dense = (struct dense){.to = (unsigned)sim_random(sim, PORTS),
+                            .left = 4000 + (unsigned)sim_random(sim, 4000),
+                            .gap_ns = 100 + sim_random(sim, 300)};
+    next_of_random_stream(sim, port);
+}
+
 /* Bursts, streams, and quiet in between. */
 static void plan(struct sim *sim)
 {
@@ -529,6 +840,11 @@ static void plan(struct sim *sim)
             sim_loop_at(sim, at_ns, port_stops, 20000);
         at_ns += sim_random(sim, 10 * gap_ns);
     }
+    sim_loop_at(sim, sim->now_ns + sim_random(sim, STEPS_NS / 2), dense_stream_comes,
+                sim_random(sim, PORTS));
+    if (sim_random(sim, 4) == 0)
+        sim_loop_at(sim, sim->now_ns + sim_random(sim, STEPS_NS), dense_stream_comes,
+                    sim_random(sim, PORTS));
 }
 
 static void scenario(uint64_t seed)
@@ -556,9 +872,11 @@ static void scenario(uint64_t seed)
         port = sim_take_rows(sim, sim_port_add(sim, id, &config));
         for (unsigned q = 0; q < config.queue_pairs; q++) {
             port->queues[q].base.groups_kicks = sim_random(sim, 4) > 0;
+            port->queues[q].base.kicks_max = sim_random(sim, 4) > 0 ? FAKE_RING_FRAMES / 2 : 0;
             port->queues[q].room = (unsigned)sim_random(sim, 2000);
         }
     }
+    memset(dense_streams, 0, sizeof(dense_streams));
     plan(sim);
     sim_loop_run(sim, sim->now_ns + STEPS_NS + 10 * STALL_NS);
     for (unsigned w = 0; w < sim->worker_count; w++)
@@ -570,6 +888,8 @@ static void chaos(void **state)
 {
     (void)state;
     sim_run_seeds(scenario, SEEDS);
+    if (!getenv("CONVOY_SIM_SEED"))
+        assert_in_range(reached.resting, reached.dense / 100, reached.dense);
 }
 
 int main(void)
@@ -590,6 +910,14 @@ int main(void)
         cmocka_unit_test(traffic_that_ends_leaves_no_timer),
         cmocka_unit_test(loud_guest_does_not_drown_the_others),
         cmocka_unit_test(queue_that_is_held_back_rests),
+        cmocka_unit_test(dense_stream_is_taken_in_groups),
+        cmocka_unit_test(dense_stream_rests_by_the_model),
+        cmocka_unit_test(dense_stream_that_ends_leaves_nothing),
+        cmocka_unit_test(sender_that_waits_is_polled),
+        cmocka_unit_test(natural_never_rests),
+        cmocka_unit_test(queue_that_cannot_be_asked_never_rests),
+        cmocka_unit_test(worker_that_is_behind_does_not_rest),
+        cmocka_unit_test(sparse_queue_keeps_the_worker_awake),
         cmocka_unit_test(handing_over_wakes),
         cmocka_unit_test(chaos),
     };

@@ -45,6 +45,7 @@ struct sleeper {
     bool is_asleep;
     uint64_t deadline_ns; /* while it sleeps: when its timer ends; UINT64_MAX: it has none */
     uint64_t wakes_ns;    /* ... and when it notices */
+    uint64_t slept_ns;
     uint64_t idle_turns, idle_in_row;
 };
 
@@ -230,6 +231,7 @@ int __wrap_epoll_pwait2(int fd, struct epoll_event *events, int max, const struc
     sleeper->is_asleep = true;
     give_way(current);
     sleeper->is_asleep = false;
+    sleeper->slept_ns += fake_port_now_ns - now_ns;
     return __real_epoll_pwait2(fd, events, max, &no_time, mask);
 }
 
@@ -350,6 +352,11 @@ uint64_t sim_loop_deadline(const struct sim *sim, unsigned worker)
 uint64_t sim_loop_idle_turns(const struct sim *sim, unsigned worker)
 {
     return sim->loop->sleepers[worker].idle_turns;
+}
+
+uint64_t sim_loop_slept_ns(const struct sim *sim, unsigned worker)
+{
+    return sim->loop->sleepers[worker].slept_ns;
 }
 
 void sim_loop_begin(struct sim *sim, const struct sim_loop_config *config)

@@ -37,6 +37,9 @@ uint64_t sim_loop_deadline(const struct sim *sim, unsigned worker);
 /* Turns that moved nothing and did not sleep, so far. */
 uint64_t sim_loop_idle_turns(const struct sim *sim, unsigned worker);
 
+/* How long it has slept so far, the sleep that it is in left out. */
+uint64_t sim_loop_slept_ns(const struct sim *sim, unsigned worker);
+
 /* A rule is broken on a worker's stack: goes on where the test can fail. Returns where there is no
  * such stack. */
 void sim_loop_escape(const char *sentence);

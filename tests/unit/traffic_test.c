@@ -248,6 +248,91 @@ static void what_came_while_nobody_looked(void **state)
     assert_within(traffic.rate, 1e6, 0.02);
 }
 
+/* --- packets that nobody saw come --- */
+
+/* `packets` were found at once, `span_ns` after those before; updates as with come. */
+static void come_unseen(unsigned packets, uint64_t span_ns)
+{
+    now_ns += span_ns;
+    traffic_arrived_unseen(&traffic, packets, now_ns);
+    if (now_ns >= due_ns) {
+        traffic_update(&traffic, now_ns);
+        due_ns = now_ns + MS;
+    }
+}
+
+/* They count as at even distances: nothing else than if each had been seen. */
+static void unseen_packets_came_evenly(void **state)
+{
+    (void)state;
+    for (uint64_t gap_ns = 5; gap_ns <= 1000; gap_ns *= 2) {
+        double gap_s = (double)gap_ns / 1e9;
+
+        start();
+        come(1, US);
+        while (traffic.updated_ns < 5 * S + 40 * MS)
+            come_unseen(32, 32 * gap_ns);
+        assert_within(traffic.rate, 1e9 / (double)gap_ns, 0.01);
+        assert_true(traffic_together(&traffic) == 0);
+        assert_true(traffic_company(&traffic, 0.99 * gap_s) == 0);
+        assert_within(traffic_company(&traffic, 1.25 * gap_s + 1e-9), 1, 0.001);
+        assert_within(traffic_close_gap(&traffic, 2 * gap_s), gap_s, 0.13);
+        assert_true(traffic_burstiness(&traffic) < 0.02);
+    }
+}
+
+/* Whether a stream is seen or not now and then, it remains the same stream. */
+static void unseen_packets_among_seen_ones(void **state)
+{
+    (void)state;
+    start();
+    while (now_ns < 5 * S + 50 * MS) {
+        for (unsigned i = 0; i < 20; i++)
+            come(1, 200);
+        come_unseen(30, 30 * 200);
+    }
+    assert_within(traffic.rate, 5e6, 0.01);
+    assert_within(traffic_company(&traffic, 300e-9), 1, 0.001);
+    assert_within(traffic_close_gap(&traffic, 1e-6), 200e-9, 0.13);
+    assert_true(traffic_burstiness(&traffic) < 0.02);
+}
+
+/* The first ever start the clock; there is no gap before them. */
+static void first_packets_are_unseen(void **state)
+{
+    (void)state;
+    start();
+    traffic_arrived_unseen(&traffic, 1, now_ns);
+    assert_int_equal(traffic.last_ns, now_ns);
+    assert_int_equal(traffic.updated_ns, now_ns);
+    traffic_update(&traffic, now_ns + MS);
+    assert_true(traffic.gap_weight == 0);
+
+    start();
+    come_unseen(32, 0);
+    while (now_ns < 5 * S + 40 * MS)
+        come_unseen(32, 32 * US);
+    assert_within(traffic.rate, 1e6, 0.01);
+}
+
+/* More than nanoseconds, or in no time at all, or time seems to run back: gaps are never shorter
+ * than the shortest above 0, and there is one for each packet. */
+static void more_unseen_packets_than_nanoseconds(void **state)
+{
+    (void)state;
+    start();
+    come(1, US);
+    come_unseen(50, 49);
+    come_unseen(10, 0);
+    traffic_arrived_unseen(&traffic, 5, now_ns - 100);
+    assert_int_equal(traffic.gap_fresh[0], 0);
+    assert_int_equal(traffic.gap_fresh[1], 65);
+    assert_int_equal(traffic.fresh_packets, 66);
+    traffic_update(&traffic, 5 * S + US + MS);
+    assert_true(traffic_together(&traffic) == 0);
+    assert_true(traffic_company(&traffic, 2.5e-9) == 1);
+}
+
 /* 20 packets 2 us apart, then a millisecond of nothing. */
 static void bursts(void **state)
 {
@@ -314,6 +399,10 @@ int main(void)
         cmocka_unit_test(company_of_random_arrivals),
         cmocka_unit_test(packets_that_come_together),
         cmocka_unit_test(what_came_while_nobody_looked),
+        cmocka_unit_test(unseen_packets_came_evenly),
+        cmocka_unit_test(unseen_packets_among_seen_ones),
+        cmocka_unit_test(first_packets_are_unseen),
+        cmocka_unit_test(more_unseen_packets_than_nanoseconds),
         cmocka_unit_test(bursts),
         cmocka_unit_test(old_company_is_forgotten),
         cmocka_unit_test(memory_is_bounded),

@@ -607,6 +607,68 @@ static void kicks_enable_looks_again(void **state)
     start(8, 0, 0);
 }
 
+/* Asked for several, it says so only when all of them are there: for fewer the driver will kick at
+ * the event. Also where the index wraps at 65536 in between. */
+static void kicks_enable_counts(void **state)
+{
+    (void)state;
+    for (uint16_t taken = 65536 - 20; taken != 20; taken++) {
+        for (unsigned chains = 1; chains <= 16; chains += 5) {
+            start(16, EVENT_IDX, taken);
+            for (unsigned offered = 0; offered < chains; offered++) {
+                assert_false(virtq_kicks_enable(&virtq, chains));
+                assert_int_equal(*bed_ring_avail_event(&ring), (uint16_t)(taken + chains - 1));
+                bed_ring_offer(&ring, 0);
+            }
+            /* Before and at the event the driver kicks by itself; all are there when we ask. */
+            assert_true(virtq_kicks_enable(&virtq, chains));
+            while (ring.avail->idx != (uint16_t)(taken + 16)) {
+                bed_ring_offer(&ring, 0);
+                assert_true(virtq_kicks_enable(&virtq, chains));
+            }
+            bed_uninit(&bed);
+        }
+    }
+    start(8, 0, 0);
+}
+
+/* What was seen and not taken counts for nothing: the event lies behind it. */
+static void kicks_enable_counts_from_what_was_seen(void **state)
+{
+    (void)state;
+    start(16, EVENT_IDX, 65530);
+    for (unsigned i = 0; i < 5; i++)
+        bed_ring_offer(&ring, 0);
+    assert_int_equal(available(5), 5);
+    virtq_take(&virtq, 2);
+    assert_false(virtq_kicks_enable(&virtq, 4));
+    assert_int_equal(*bed_ring_avail_event(&ring), (uint16_t)(65530 + 5 + 4 - 1));
+    for (unsigned i = 0; i < 3; i++)
+        bed_ring_offer(&ring, 0);
+    assert_false(virtq_kicks_enable(&virtq, 4));
+    bed_ring_offer(&ring, 0);
+    assert_true(virtq_kicks_enable(&virtq, 4));
+}
+
+/* Without the event index the driver is asked for the next one, or for none; who wants more is told
+ * when they are there all the same. */
+static void kicks_enable_counts_without_event_index(void **state)
+{
+    (void)state;
+    start(16, 0, 65534);
+    virtq_kicks_disable(&virtq);
+    assert_false(virtq_kicks_enable(&virtq, 3));
+    assert_int_equal(ring.used->flags, VIRTQ_USED_F_NO_NOTIFY);
+    for (unsigned i = 0; i < 2; i++)
+        bed_ring_offer(&ring, 0);
+    assert_false(virtq_kicks_enable(&virtq, 3));
+    assert_true(virtq_kicks_enable(&virtq, 1));
+    assert_int_equal(ring.used->flags, 0);
+    bed_ring_offer(&ring, 0);
+    assert_true(virtq_kicks_enable(&virtq, 3));
+    assert_int_equal(ring.used->flags, VIRTQ_USED_F_NO_NOTIFY);
+}
+
 static void every_fault_has_a_sentence(void **state)
 {
     (void)state;
@@ -643,6 +705,9 @@ int main(void)
         cmocka_unit_test_teardown(calls_by_flag, stop),
         cmocka_unit_test_teardown(call_writes_the_eventfd, stop),
         cmocka_unit_test_teardown(kicks_enable_looks_again, stop),
+        cmocka_unit_test_teardown(kicks_enable_counts, stop),
+        cmocka_unit_test_teardown(kicks_enable_counts_from_what_was_seen, stop),
+        cmocka_unit_test_teardown(kicks_enable_counts_without_event_index, stop),
         cmocka_unit_test_teardown(every_fault_has_a_sentence, stop),
     };
 
