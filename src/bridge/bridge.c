@@ -280,20 +280,20 @@ static inline void learn(struct bridge *bridge, mac_addr mac, unsigned from, uin
 
 /* -- Forwarding. -- */
 
-struct bridge_verdict bridge_forward(struct bridge *bridge, const struct frame_facts *facts,
+struct bridge_verdict bridge_forward(struct bridge *bridge, mac_addr dst, mac_addr src,
                                      unsigned from, uint64_t now_ns)
 {
     uint64_t word = 0;
     uint32_t slot;
 
     assert(from < PORTS_MAX);
-    learn(bridge, facts->src, from, now_ns);
-    if ((facts->dst & MAC_MULTICAST_BIT) != 0) {
-        if ((facts->dst & LINK_LOCAL_MASK) == LINK_LOCAL_FIRST)
+    learn(bridge, src, from, now_ns);
+    if ((dst & MAC_MULTICAST_BIT) != 0) {
+        if ((dst & LINK_LOCAL_MASK) == LINK_LOCAL_FIRST)
             return (struct bridge_verdict){.way = BRIDGE_DROP, .reason = DROP_LINK_LOCAL};
         return (struct bridge_verdict){.way = BRIDGE_FLOOD};
     }
-    slot = mac_table_find(&bridge->table, facts->dst, &word);
+    slot = mac_table_find(&bridge->table, dst, &word);
     if (CV_UNLIKELY(slot == MAC_SLOT_NONE || !entry_is_live(bridge, slot, word, now_ns)))
         return (struct bridge_verdict){.way = BRIDGE_FLOOD};
     if (CV_UNLIKELY(word_port(word) == from))

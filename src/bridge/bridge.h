@@ -66,7 +66,7 @@ struct bridge_verdict {
  * that is zero or multicast is never learnt. Drops: LINK_LOCAL (01:80:c2:00:00:00 to 0f, IEEE
  * 802.1Q, table 8-1), SAME_PORT. The packet's way; `now_ns` is monotonic.
  */
-struct bridge_verdict bridge_forward(struct bridge *bridge, const struct frame_facts *facts,
+struct bridge_verdict bridge_forward(struct bridge *bridge, mac_addr dst, mac_addr src,
                                      unsigned from, uint64_t now_ns);
 
 /*

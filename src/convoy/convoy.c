@@ -2,30 +2,10 @@
 
 #include <string.h>
 
-static void seal(struct convoy *convoy, uint64_t number)
+void convoy_move_to_begin(struct convoy *convoy)
 {
-    convoy->sealed = CV_MAX(convoy->sealed, number);
-}
-
-void convoy_load(struct convoy *convoy, struct frame *frame)
-{
-    assert(convoy->count < CONVOY_FRAMES_MAX);
-    if (convoy->count == 0) {
-        convoy->first = 0;
-    } else if (convoy->first + convoy->count == CV_COUNT_OF(convoy->frames)) {
-        memcpy(convoy->frames, convoy_frames(convoy), convoy->count * sizeof(convoy->frames[0]));
-        convoy->first = 0;
-    }
-    convoy->frames[convoy->first + convoy->count++] = frame;
-    convoy->packets++;
-    convoy->shared += frame->is_shared;
-    convoy->loaded++;
-    /* What was sent behind a frame must not overtake it: the flow of a fragment, or of a packet
-     * whose extension headers are long, cannot be told, and a flooded frame is not remembered as
-     * the last of its flow. */
-    if (CV_UNLIKELY(frame->is_shared || ((frame->facts.flags & (FRAME_IPV4 | FRAME_IPV6)) &&
-                                         frame->facts.l4_offset == 0)))
-        seal(convoy, convoy->loaded);
+    memcpy(convoy->frames, convoy_frames(convoy), convoy->count * sizeof(convoy->frames[0]));
+    convoy->first = 0;
 }
 
 bool convoy_merge(struct convoy *convoy, struct frame *frame, unsigned offloads,
@@ -51,12 +31,12 @@ bool convoy_merge(struct convoy *convoy, struct frame *frame, unsigned offloads,
 
 void convoy_seal(struct convoy *convoy)
 {
-    seal(convoy, convoy->loaded);
+    convoy_seal_until(convoy, convoy->loaded);
 }
 
 void convoy_seal_first(struct convoy *convoy)
 {
-    seal(convoy, convoy->loaded - convoy->count + 1);
+    convoy_seal_until(convoy, convoy->loaded - convoy->count + 1);
 }
 
 void convoy_unload(struct convoy *convoy, unsigned count, unsigned packets)
@@ -71,7 +51,7 @@ void convoy_unload(struct convoy *convoy, unsigned count, unsigned packets)
     convoy->first += count;
     convoy->count -= count;
     convoy->packets -= packets;
-    seal(convoy, convoy->loaded - convoy->count);
+    convoy_seal_until(convoy, convoy->loaded - convoy->count);
 }
 
 bool convoy_has_source(const struct convoy *convoy, const struct port_queue *source)
@@ -99,6 +79,6 @@ unsigned convoy_remove_source(struct convoy *convoy, const struct port_queue *so
     }
     convoy->count = kept;
     /* The numbers of those left have changed. */
-    seal(convoy, convoy->loaded);
+    convoy_seal_until(convoy, convoy->loaded);
     return removed;
 }

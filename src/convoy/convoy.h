@@ -40,8 +40,34 @@ static inline struct frame **convoy_frames(struct convoy *convoy)
     return &convoy->frames[convoy->first];
 }
 
+/* Nothing is merged any more into frames up to this number. */
+static inline void convoy_seal_until(struct convoy *convoy, uint64_t number)
+{
+    convoy->sealed = CV_MAX(convoy->sealed, number);
+}
+
+/* Frames are at the end of `frames`: makes room behind them. */
+void convoy_move_to_begin(struct convoy *convoy);
+
 /* Takes a frame aboard; the convoy must not be full. */
-void convoy_load(struct convoy *convoy, struct frame *frame);
+static inline void convoy_load(struct convoy *convoy, struct frame *frame)
+{
+    assert(convoy->count < CONVOY_FRAMES_MAX);
+    if (convoy->count == 0)
+        convoy->first = 0;
+    else if (CV_UNLIKELY(convoy->first + convoy->count == CV_COUNT_OF(convoy->frames)))
+        convoy_move_to_begin(convoy);
+    convoy->frames[convoy->first + convoy->count++] = frame;
+    convoy->packets++;
+    convoy->shared += frame->is_shared;
+    convoy->loaded++;
+    /* What was sent behind a frame must not overtake it: the flow of a fragment, or of a packet
+     * whose extension headers are long, cannot be told, and a flooded frame is not remembered as
+     * the last of its flow. */
+    if (CV_UNLIKELY(frame->is_shared || ((frame->facts.flags & (FRAME_IPV4 | FRAME_IPV6)) &&
+                                         frame->facts.l4_offset == 0)))
+        convoy_seal_until(convoy, convoy->loaded);
+}
 
 /*
  * Takes a frame aboard that may be merged (merge_concerns) for a receiver with `offloads`, into the

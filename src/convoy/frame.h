@@ -23,29 +23,44 @@
 struct port_queue;
 
 struct frame {
+    /* In one cache line what is decided by, and behind it the head: of a short frame no more is
+     * looked at. */
     struct frame_facts facts;
     uint32_t len;               /* bytes of the whole frame (row), Ethernet header to end */
     uint16_t head_len;          /* bytes of it in `head` */
     uint16_t piece_count;       /* pieces behind the head */
-    struct port_queue *source;  /* who gets the buffer back */
-    uint8_t *private_bytes;     /* buffer of the frame pool where pieces lie, NULL: none ... */
-    uint8_t *small_bytes;       /* ... and a small one; with neither, pieces lie with the sender */
-    uint32_t source_slot;       /* the source's own name for the buffer */
+    uint16_t source_slot;       /* the source's own name for the buffer */
     uint16_t holders;           /* convoys that still hold it */
-    uint8_t drop;               /* enum drop_reason found before it was bridged */
-    bool is_shared;             /* flooded: other convoys may see it, so it is never edited */
-    bool checksum_is_good;      /* merging has verified its checksums */
-    uint16_t merged_count;      /* first of a row: frames merged into it */
-    struct frame *merged_next;  /* the row's next frame, NULL: none */
-    struct frame *merged_last;  /* first of a row with merged frames: the last of them */
+    struct port_queue *source;  /* who gets the buffer back */
     uint64_t arrived_ns;        /* when the burst was taken that it came with */
+    uint16_t merged_count;      /* first of a row: frames merged into it */
+    uint8_t drop;               /* enum drop_reason found before it was bridged */
+    bool is_shared : 1;         /* flooded: other convoys may see it, so it is never edited */
+    bool checksum_is_good : 1;  /* merging has verified its checksums */
+    bool has_buffer : 1;        /* one of the buffers below is there */
     struct virtio_net_hdr vnet; /* checked and rewritten by offload_check */
     uint8_t head[FRAME_HEAD_BYTES_MAX];
+
+    struct frame *merged_next; /* the row's next frame, NULL: none */
+    struct frame *merged_last; /* first of a row with merged frames: the last of them; else NULL */
+    uint8_t *private_bytes;    /* buffer of the frame pool where pieces lie, NULL: none ... */
+    uint8_t *small_bytes;      /* ... and a small one; with neither, pieces lie with the sender */
     struct iovec pieces[FRAME_PIECES_MAX + 2]; /* two spare: a segment may split one around a sum */
 } CV_CACHE_ALIGNED;
 
 /* `head` follows the virtio-net header directly, so that both can be copied at once. */
 static_assert(offsetof(struct frame, head) == offsetof(struct frame, vnet) + VNET_HDR_BYTES,
               "header and head are contiguous");
+static_assert(offsetof(struct frame, head) == CV_CACHE_LINE_BYTES, "decisions fill one cache line");
+
+/* A burst of frames does not fit the first-level cache: who goes through one asks for the frames
+ * ahead. */
+enum { FRAME_PREFETCH_AHEAD = 4 };
+
+static inline void frame_prefetch(const struct frame *frame)
+{
+    __builtin_prefetch(frame);
+    __builtin_prefetch(frame->head);
+}
 
 #endif

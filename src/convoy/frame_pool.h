@@ -40,6 +40,7 @@ static inline bool frame_pool_add_buffer(struct frame_pool *pool, struct frame *
     if (pool->buffer_count == 0)
         return false;
     frame->private_bytes = pool->buffer_stack[--pool->buffer_count];
+    frame->has_buffer = true;
     return true;
 }
 
@@ -49,6 +50,7 @@ static inline bool frame_pool_add_small(struct frame_pool *pool, struct frame *f
     if (pool->small_count == 0)
         return false;
     frame->small_bytes = pool->small_stack[--pool->small_count];
+    frame->has_buffer = true;
     return true;
 }
 
@@ -77,8 +79,11 @@ static inline bool frame_pool_is_short(const struct frame_pool *pool, const stru
 
 static inline void frame_pool_put(struct frame_pool *pool, struct frame *frame)
 {
-    frame_pool_drop_buffer(pool, frame);
-    frame_pool_drop_small(pool, frame);
+    if (CV_UNLIKELY(frame->has_buffer)) {
+        frame_pool_drop_buffer(pool, frame);
+        frame_pool_drop_small(pool, frame);
+        frame->has_buffer = false;
+    }
     pool->stack[pool->free_count++] = frame;
 }
 

@@ -53,20 +53,21 @@ static inline void hold_group_clear(struct hold_group *group)
     group->has_express = false;
 }
 
-/* One packet more. */
-static inline void hold_group_add(struct hold_group *group, bool is_express, uint64_t now_ns)
+/* `packets` more (at least one), that came together. */
+static inline void hold_group_add(struct hold_group *group, unsigned packets, bool is_express,
+                                  uint64_t now_ns)
 {
     unsigned last = group->batch_count - 1;
 
-    group->packets++;
+    group->packets += packets;
     group->has_express |= is_express;
     if (group->batch_count > 0 &&
         (group->batches[last].arrived_ns == now_ns || group->batch_count == HOLD_BATCHES_MAX)) {
-        group->batches[last].packets++;
+        group->batches[last].packets += packets;
         return;
     }
     group->batches[group->batch_count].arrived_ns = now_ns;
-    group->batches[group->batch_count++].packets = 1;
+    group->batches[group->batch_count++].packets = packets;
 }
 
 /* When a group departs under a rule: HOLD_NOW (also an empty one) or a time. */

@@ -13,11 +13,6 @@
 
 enum { CSUM_BYTES = 2 };
 
-bool segment_fits(const struct frame *frame, unsigned offloads)
-{
-    return (offload_needs(&frame->vnet, &frame->facts) & ~offloads) == 0;
-}
-
 void segmenter_init(struct segmenter *segmenter, const struct frame *super, unsigned offloads)
 {
     assert(super->head_len <= FRAME_HEAD_BYTES_MAX && super->head_len <= super->len);
@@ -101,7 +96,8 @@ static void begin_frame(const struct frame *super, size_t head_len, struct frame
     frame->head_len = (uint16_t)head_len;
     frame->piece_count = 0;
     frame->source = NULL;
-    frame->private_bytes = NULL;
+    frame->private_bytes = frame->small_bytes = NULL;
+    frame->has_buffer = false;
     frame->source_slot = 0;
     frame->holders = 0;
     frame->drop = super->drop;

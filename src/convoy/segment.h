@@ -32,7 +32,10 @@ struct segment {
 };
 
 /* True when a receiver with `offloads` takes the (checked) frame as it is. */
-bool segment_fits(const struct frame *frame, unsigned offloads);
+static inline bool segment_fits(const struct frame *frame, unsigned offloads)
+{
+    return (offload_needs(&frame->vnet, &frame->facts) & ~offloads) == 0;
+}
 
 /*
  * Starts cutting `super`, whose virtio-net header offload_check has accepted, for a receiver with

@@ -60,8 +60,9 @@ struct port_ops {
      */
     void (*forget_front)(struct port_queue *queue);
 
-    /* Data path. The frame's buffer is free again; the sender learns it with the next settle. */
-    void (*give_back)(struct port_queue *queue, struct frame *frame);
+    /* Data path. The buffers of these frames (at least one) are free again; the sender learns it
+     * with the next settle. */
+    void (*give_back)(struct port_queue *queue, struct frame *const *frames, unsigned count);
 
     /*
      * Data path. Publishes what was given back, and sets `unpublished`. False: much more was given

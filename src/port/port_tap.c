@@ -199,11 +199,12 @@ static bool tap_announce(struct port_queue *queue, bool always)
     return false;
 }
 
-static void tap_give_back(struct port_queue *queue, struct frame *frame)
+static void tap_give_back(struct port_queue *queue, struct frame *const *frames, unsigned count)
 {
-    /* The frame's bytes are private and go back to the pool with it. */
+    /* The frames' bytes are private and go back to the pool with them. */
     (void)queue;
-    (void)frame;
+    (void)frames;
+    (void)count;
 }
 
 /* The descriptor is watched for edges: having read to its end, the next frame wakes us by itself.

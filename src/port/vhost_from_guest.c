@@ -15,6 +15,9 @@
 /* The shortest frame of common traffic: Ethernet's least without its checksum. */
 enum { SHORT_HEAD_BYTES = 60 };
 
+/* Bytes are asked for so many frames before they are read. */
+enum { PREFETCH_AHEAD = 16 };
+
 /* Every further piece of a chain costs about as much as copying so many bytes. */
 enum { PIECE_COST_BYTES = 512 };
 
@@ -71,7 +74,6 @@ static bool frame_set_len(struct frame *frame, const struct vhost_queue *queue, 
     frame->len = (uint32_t)len;
     frame->head_len = 0;
     frame->piece_count = 0;
-    frame->private_bytes = NULL;
     frame->vnet = (struct virtio_net_hdr){0};
     if (len >= 14 && len <= FRAME_BYTES_MAX)
         return true;
@@ -178,7 +180,7 @@ static void outstanding_add(struct vhost_queue *queue, uint16_t head, struct fra
 
     queue->outstanding[slot] = (struct vhost_outstanding){.head = head};
     frame->source = &queue->base;
-    frame->source_slot = slot;
+    frame->source_slot = (uint16_t)slot;
 }
 
 /* Frames that the pool can give, into ret_frames. */
@@ -188,8 +190,7 @@ static unsigned frames_get(struct frame_pool *pool, struct frame **ret_frames, u
 
     while (count < max && (ret_frames[count] = frame_pool_get(pool))) {
         ret_frames[count]->drop = DROP_NONE;
-        __builtin_prefetch(ret_frames[count], 1);
-        __builtin_prefetch(&ret_frames[count]->head, 1);
+        frame_prefetch(ret_frames[count]);
         count++;
     }
     return count;
@@ -201,6 +202,14 @@ static uint64_t frame_cost_bytes(const struct frame *frame)
     uint64_t segments = frame->vnet.gso_size ? frame->len / frame->vnet.gso_size : 0;
 
     return CV_MAX((uint64_t)frame->len, segments * PIECE_COST_BYTES);
+}
+
+/* Asks for the cache lines of the first bytes of a frame; a chain in several pieces has none here.
+ */
+static void prefetch_head(const struct iovec *piece)
+{
+    __builtin_prefetch(piece->iov_base);
+    __builtin_prefetch(piece->iov_base + CV_CACHE_LINE_BYTES);
 }
 
 unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct frame **ret_frames,
@@ -230,16 +239,16 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
         virtq_prefetch_desc(virtq, heads[i]);
     }
     for (unsigned i = 0; i < count; i++) {
-        if (virtq_walk_single(virtq, heads[i], false, &pieces[i])) {
-            __builtin_prefetch(pieces[i].iov_base);
-            __builtin_prefetch(pieces[i].iov_base + CV_CACHE_LINE_BYTES);
-        } else {
+        if (!virtq_walk_single(virtq, heads[i], false, &pieces[i]))
             pieces[i].iov_base = NULL;
-        }
+        else if (i < PREFETCH_AHEAD)
+            prefetch_head(&pieces[i]);
     }
     for (taken = 0; taken < count && cost_bytes < BURST_BYTES_MAX; taken++) {
         struct frame *frame = ret_frames[taken];
 
+        if (taken + PREFETCH_AHEAD < count)
+            prefetch_head(&pieces[taken + PREFETCH_AHEAD]);
         if (CV_LIKELY(pieces[taken].iov_base && pieces[taken].iov_len >= queue->hdr_bytes)) {
             frame_load_single(frame, queue, &pieces[taken]);
         } else {
@@ -261,12 +270,13 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
     return taken;
 }
 
-void vhost_give_back(struct port_queue *base, struct frame *frame)
+void vhost_give_back(struct port_queue *base, struct frame *const *frames, unsigned count)
 {
     struct vhost_queue *queue = vhost_queue_of(base);
 
-    queue->outstanding[frame->source_slot].is_done = true;
-    queue->done_count++;
+    for (unsigned i = 0; i < count; i++)
+        queue->outstanding[frames[i]->source_slot].is_done = true;
+    queue->done_count += count;
 }
 
 /* The guest can go on sending while what it sent is still out. */

@@ -47,7 +47,7 @@ void vhost_queue_fail(struct vhost_queue *queue, enum guest_fault fault);
 
 unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct frame **ret_frames,
                        unsigned max);
-void vhost_give_back(struct port_queue *base, struct frame *frame);
+void vhost_give_back(struct port_queue *base, struct frame *const *frames, unsigned count);
 bool vhost_settle(struct port_queue *base);
 void vhost_announce_back(struct port_queue *base);
 bool vhost_arm_from(struct port_queue *base, unsigned packets);

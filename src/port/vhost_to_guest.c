@@ -3,7 +3,7 @@
  * lies; all of them are published with one store and announced with at most one call.
  *
  * The common case, a frame that fits the guest's next buffer, which lies in one piece, is done for
- * a whole group in three passes (heads, descriptors, bytes), so that cache misses overlap.
+ * a whole group in passes (heads, descriptors, bytes), so that cache misses overlap.
  * Everything else (mergeable buffers, buffers in several pieces, super-packets for guests that take
  * none) goes through deliver_gather, frame by frame.
  */
@@ -11,7 +11,11 @@
 
 #include <string.h>
 
-enum { GROUP_FRAMES_MAX = 32, HEAD_BLOCK_BYTES = 64 };
+enum { GROUP_FRAMES_MAX = 64, HEAD_BLOCK_BYTES = 64 };
+
+/* Buffers are asked for so many frames before they are written: that long their cache lines take
+ * from the processor that read them last. */
+enum { PREFETCH_AHEAD = 16 };
 
 /* The receive buffers for one frame: chains taken in order until they hold it. */
 struct gathered {
@@ -37,6 +41,10 @@ static struct virtio_net_hdr hdr_for_guest(const struct vhost_queue *queue,
     hdr.num_buffers = (uint16_t)buffers;
     return hdr;
 }
+
+static_assert(offsetof(struct virtio_net_hdr, flags) == 0 &&
+                  offsetof(struct virtio_net_hdr, num_buffers) == 10,
+              "as hdr_write takes them");
 
 /* A place in a row of writable pieces. */
 struct chain_writer {
@@ -75,27 +83,51 @@ static void frame_write(struct chain_writer *writer, const struct frame *frame)
 
 /* The head of a small frame is copied in two blocks that overlap: lengths that the compiler knows
  * need no call. */
-static void head_copy(uint8_t *to, const struct frame *frame)
+static void head_copy(uint8_t *to, const uint8_t *head, size_t len)
 {
-    size_t len = frame->head_len;
+    enum { HALF = HEAD_BLOCK_BYTES / 2 };
 
-    if (CV_LIKELY(len >= HEAD_BLOCK_BYTES && len <= (size_t)2 * HEAD_BLOCK_BYTES)) {
-        memcpy(to, frame->head, HEAD_BLOCK_BYTES);
-        memcpy(to + len - HEAD_BLOCK_BYTES, frame->head + len - HEAD_BLOCK_BYTES, HEAD_BLOCK_BYTES);
+    if (CV_LIKELY(len >= HALF && len <= HEAD_BLOCK_BYTES)) {
+        memcpy(to, head, HALF);
+        memcpy(to + len - HALF, head + len - HALF, HALF);
+    } else if (len > HEAD_BLOCK_BYTES && len <= (size_t)2 * HEAD_BLOCK_BYTES) {
+        memcpy(to, head, HEAD_BLOCK_BYTES);
+        memcpy(to + len - HEAD_BLOCK_BYTES, head + len - HEAD_BLOCK_BYTES, HEAD_BLOCK_BYTES);
     } else {
-        memcpy(to, frame->head, len);
+        memcpy(to, head, len);
+    }
+}
+
+/*
+ * Writes the header of a frame in one buffer. The usual kind is made in registers: were it put
+ * together in memory and copied from there, the copy's load would have to wait for every store
+ * before it, those to the guest's memory among them.
+ */
+static void hdr_write(uint8_t *to, const struct vhost_queue *queue, const struct frame *frame)
+{
+    if (CV_LIKELY(queue->hdr_bytes == VNET_HDR_BYTES)) {
+        uint64_t first;
+        uint32_t rest;
+
+        memcpy(&first, &frame->vnet, sizeof(first));
+        memcpy(&rest, (const uint8_t *)&frame->vnet + sizeof(first), sizeof(rest));
+        if (!(queue->base.offloads & OFFLOAD_CSUM))
+            first &= ~UINT64_C(0xff);      /* flags */
+        rest = (rest & 0xffff) | 1u << 16; /* num_buffers */
+        memcpy(to, &first, sizeof(first));
+        memcpy(to + sizeof(first), &rest, sizeof(rest));
+    } else {
+        struct virtio_net_hdr hdr = hdr_for_guest(queue, frame, 1);
+
+        memcpy(to, &hdr, queue->hdr_bytes);
     }
 }
 
 /* Copies a frame into one piece of the guest's memory that is large enough. */
-static void frame_copy(uint8_t *to, const struct frame *frame, const struct virtio_net_hdr *hdr,
-                       size_t hdr_bytes)
+static void frame_copy(uint8_t *to, const struct vhost_queue *queue, const struct frame *frame)
 {
-    if (CV_LIKELY(hdr_bytes == sizeof(*hdr)))
-        memcpy(to, hdr, sizeof(*hdr));
-    else
-        memcpy(to, hdr, hdr_bytes);
-    to += hdr_bytes;
+    hdr_write(to, queue, frame);
+    to += queue->hdr_bytes;
     if (CV_UNLIKELY(frame->merged_count > 0)) {
         struct iovec whole = {to, frame->len};
         struct chain_writer writer = {&whole, 0};
@@ -103,7 +135,7 @@ static void frame_copy(uint8_t *to, const struct frame *frame, const struct virt
         frame_write(&writer, frame);
         return;
     }
-    head_copy(to, frame);
+    head_copy(to, frame->head, frame->head_len);
     to += frame->head_len;
     for (unsigned i = 0; i < frame->piece_count; i++) {
         memcpy(to, frame->pieces[i].iov_base, frame->pieces[i].iov_len);
@@ -231,6 +263,32 @@ static enum outcome deliver_one(struct vhost_queue *queue, const struct frame *f
     return outcome;
 }
 
+/* Asks for the cache lines of a buffer that a short frame will be written to. */
+static void prefetch_buffer(const struct iovec *buffer)
+{
+    __builtin_prefetch(buffer->iov_base, 1);
+    __builtin_prefetch(buffer->iov_base + CV_CACHE_LINE_BYTES, 1);
+}
+
+/* The guest's next buffers, as far as each is one piece; at most `count`. */
+static unsigned buffers_walk(struct virtq *virtq, unsigned count, uint16_t *ret_heads,
+                             struct iovec *ret_buffers)
+{
+    unsigned usable = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        ret_heads[i] = virtq_head(virtq, i);
+        virtq_prefetch_desc(virtq, ret_heads[i]);
+    }
+    while (usable < count &&
+           virtq_walk_single(virtq, ret_heads[usable], true, &ret_buffers[usable])) {
+        if (usable < PREFETCH_AHEAD)
+            prefetch_buffer(&ret_buffers[usable]);
+        usable++;
+    }
+    return usable;
+}
+
 /* Delivers as many frames from the front as are of the common kind; returns how many. */
 static unsigned deliver_group(struct vhost_queue *queue, struct frame *const *frames,
                               unsigned count)
@@ -239,7 +297,7 @@ static unsigned deliver_group(struct vhost_queue *queue, struct frame *const *fr
     uint16_t heads[GROUP_FRAMES_MAX];
     struct iovec buffers[GROUP_FRAMES_MAX];
     enum guest_fault fault = GUEST_FAULT_NONE;
-    unsigned done = 0, usable = 0, merged = 0;
+    unsigned done = 0, usable, merged = 0;
     uint64_t bytes = 0;
 
     count = virtq_available(virtq, CV_MIN(count, (unsigned)GROUP_FRAMES_MAX), &fault);
@@ -248,23 +306,18 @@ static unsigned deliver_group(struct vhost_queue *queue, struct frame *const *fr
     if (count == 0 || !virtq_walk_single(virtq, virtq_head(virtq, 0), true, &buffers[0]) ||
         frames[0]->len + queue->hdr_bytes > buffers[0].iov_len)
         return 0;
-    for (unsigned i = 0; i < count; i++) {
-        heads[i] = virtq_head(virtq, i);
-        virtq_prefetch_desc(virtq, heads[i]);
-    }
-    while (usable < count && virtq_walk_single(virtq, heads[usable], true, &buffers[usable])) {
-        __builtin_prefetch(buffers[usable].iov_base, 1);
-        __builtin_prefetch(buffers[usable].iov_base + CV_CACHE_LINE_BYTES, 1);
-        usable++;
-    }
+    usable = buffers_walk(virtq, count, heads, buffers);
     for (; done < usable; done++) {
         const struct frame *frame = frames[done];
-        struct virtio_net_hdr hdr = hdr_for_guest(queue, frame, 1);
 
         if (CV_UNLIKELY(frame->len + queue->hdr_bytes > buffers[done].iov_len ||
                         !segment_fits(frame, queue->base.offloads)))
             break;
-        frame_copy(buffers[done].iov_base, frame, &hdr, queue->hdr_bytes);
+        if (done + FRAME_PREFETCH_AHEAD < usable)
+            frame_prefetch(frames[done + FRAME_PREFETCH_AHEAD]);
+        if (done + PREFETCH_AHEAD < usable)
+            prefetch_buffer(&buffers[done + PREFETCH_AHEAD]);
+        frame_copy(buffers[done].iov_base, queue, frame);
         virtq_use(virtq, heads[done], (uint32_t)(frame->len + queue->hdr_bytes));
         bytes += frame->len;
         merged += frame->merged_count;

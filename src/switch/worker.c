@@ -34,6 +34,9 @@ enum { FRAME_COST_BYTES = 256 };
 /* Cutting off a segment costs about as much as copying so many bytes. */
 enum { SEGMENT_COST_BYTES = 1536 };
 
+/* After so many frames in a row that were not like the one before so many are parsed unseen. */
+enum { PATTERN_MISSES_MAX = 4, PATTERN_SKIPPED = 64 };
+
 /* --- 7 release --- */
 
 void worker_mark_dirty(struct worker *worker, struct port_queue *queue)
@@ -44,35 +47,65 @@ void worker_mark_dirty(struct worker *worker, struct port_queue *queue)
     worker->dirty[worker->dirty_count++] = queue;
 }
 
+/* Frames of one queue of ours that nobody holds any more. */
+static void release_run(struct worker *worker, struct frame *const *frames, unsigned count)
+{
+    struct port_queue *source = frames[0]->source;
+
+    if (source->kick_rule.time_max_ns > 0)
+        worker_note_given_back(worker, source, frames, count);
+    source->port->ops->give_back(source, frames, count);
+    source->outstanding -= count;
+    worker_mark_dirty(worker, source);
+    for (unsigned i = 0; i < count; i++)
+        frame_pool_put(&worker->frames, frames[i]);
+}
+
 static void release_one(struct worker *worker, struct frame *frame)
 {
-    struct port_queue *source = frame->source;
-
-    if (CV_UNLIKELY(source->worker != worker->id)) {
-        if (frame->merged_next)
-            frame->merged_next = NULL; /* the others of its row come back on their own */
+    if (CV_UNLIKELY(frame->source->worker != worker->id)) {
         worker_hand_back(worker, frame);
         return;
     }
     assert(frame->holders > 0);
-    if (--frame->holders > 0)
-        return;
-    if (source->kick_rule.time_max_ns > 0)
-        worker_note_given_back(worker, source, frame);
-    source->port->ops->give_back(source, frame);
-    source->outstanding--;
-    worker_mark_dirty(worker, source);
-    frame_pool_put(&worker->frames, frame);
+    if (--frame->holders == 0)
+        release_run(worker, &frame, 1);
+}
+
+/* Frames from the first on that can be released at once: of one queue of ours, each held by one
+ * convoy and in no row. */
+static unsigned run_length(const struct worker *worker, struct frame *const *frames, unsigned count)
+{
+    const struct port_queue *source = frames[0]->source;
+    unsigned length = 0;
+
+    if (CV_UNLIKELY(source->worker != worker->id))
+        return 0;
+    while (length < count && frames[length]->source == source && frames[length]->holders == 1 &&
+           frames[length]->merged_count == 0)
+        length++;
+    return length;
+}
+
+/* The frames of a row go back one by one. */
+static void release_row(struct worker *worker, struct frame *frame)
+{
+    frame->merged_last = NULL;
+    while (frame) {
+        struct frame *next = frame->merged_next;
+
+        frame->merged_next = NULL;
+        release_one(worker, frame);
+        frame = next;
+    }
 }
 
 void worker_release(struct worker *worker, struct frame *frame)
 {
-    while (frame) {
-        struct frame *next = frame->merged_next;
-
+    if (CV_UNLIKELY(frame->merged_count > 0))
+        release_row(worker, frame);
+    else
         release_one(worker, frame);
-        frame = next;
-    }
 }
 
 bool worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,
@@ -223,14 +256,18 @@ static void lane_blocked(struct worker *worker, struct lane *lane)
 static unsigned frames_delivered(struct worker *worker, struct lane *lane, unsigned count)
 {
     struct frame **frames = convoy_frames(&lane->convoy);
-    unsigned packets = 0;
+    unsigned packets = worker_note_residence(worker, lane, count);
 
-    worker_note_residence(worker, lane, count);
-    for (unsigned i = 0; i < count; i++)
-        packets += 1u + frames[i]->merged_count;
     convoy_unload(&lane->convoy, count, packets);
-    for (unsigned i = 0; i < count; i++)
-        worker_release(worker, frames[i]);
+    for (unsigned i = 0; i < count;) {
+        unsigned run = run_length(worker, frames + i, count - i);
+
+        if (CV_LIKELY(run > 0))
+            release_run(worker, frames + i, run);
+        else
+            worker_release(worker, frames[i]);
+        i += CV_MAX(run, 1u);
+    }
     return packets;
 }
 
@@ -416,7 +453,7 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
     lane->fresh++;
     /* What waits for the guest's buffers does not wait for company. */
     if (CV_LIKELY(!convoy->blocked_since_ns))
-        hold_group_add(&lane->waiting, (frame->facts.flags & FRAME_EXPRESS) || frame->is_shared,
+        hold_group_add(&lane->waiting, 1, (frame->facts.flags & FRAME_EXPRESS) || frame->is_shared,
                        worker->now_ns);
     load_or_merge(lane, frame);
     /* K packets are a convoy: it does not grow further while the burst goes on. */
@@ -483,11 +520,12 @@ static struct bridge_verdict way_of(struct worker *worker, const struct frame *f
 {
     struct last_way *last = &worker->last_way;
 
-    if (CV_LIKELY(last->is_known && frame->facts.dst == last->dst && frame->facts.src == last->src))
+    if (CV_LIKELY(last->is_known &&
+                  memcmp(last->addresses, frame->head, sizeof(last->addresses)) == 0))
         return last->verdict;
-    last->verdict = bridge_forward(worker->bridge, &frame->facts, from->port->id, worker->now_ns);
-    last->dst = frame->facts.dst;
-    last->src = frame->facts.src;
+    last->verdict = bridge_forward(worker->bridge, frame_dst(frame->head), frame_src(frame->head),
+                                   from->port->id, worker->now_ns);
+    memcpy(last->addresses, frame->head, sizeof(last->addresses));
     last->is_known = last->verdict.way == BRIDGE_ONE; /* the others may change with every frame */
     return last->verdict;
 }
@@ -525,11 +563,32 @@ static bool switch_frame(struct worker *worker, struct frame *frame)
 
 /* --- 2 parse --- */
 
-static void parse(struct frame *frame)
+/* The facts of a frame: those of the one before where it is like that, as in a train of one flow.
+ * Where flows alternate, and no frame is like the one before, that is not asked for a while. */
+static void find_facts(struct frame_pattern *pattern, struct frame *frame)
+{
+    if (pattern->skipped == 0 && CV_LIKELY(frame_pattern_fits(pattern, frame->head, frame->len))) {
+        frame->facts = pattern->facts;
+        pattern->misses = 0;
+        return;
+    }
+    frame_parse(frame->head, frame->head_len, frame->len, &frame->facts);
+    if (pattern->skipped > 0) {
+        pattern->skipped--;
+        return;
+    }
+    frame_pattern_learn(pattern, frame->head, frame->head_len, frame->len, &frame->facts);
+    if (++pattern->misses < PATTERN_MISSES_MAX)
+        return;
+    pattern->misses = 0;
+    pattern->skipped = PATTERN_SKIPPED;
+}
+
+static void parse(struct worker *worker, struct frame *frame)
 {
     if (CV_UNLIKELY(frame->drop))
         return;
-    frame_parse(frame->head, frame->head_len, frame->len, &frame->facts);
+    find_facts(&worker->pattern, frame);
     if (CV_UNLIKELY(frame->facts.flags & FRAME_MALFORMED))
         frame->drop = DROP_MALFORMED;
     else if (CV_UNLIKELY(!offload_check(&frame->vnet, &frame->facts, frame->head_len, frame->len)))
@@ -543,8 +602,7 @@ static void frame_init(struct frame *frame, uint64_t now_ns)
 {
     frame->holders = 1;
     frame->is_shared = frame->checksum_is_good = false;
-    frame->merged_count = 0;
-    frame->merged_next = frame->merged_last = NULL;
+    frame->merged_count = 0; /* and it is in no row: whoever was has been taken out of it */
     frame->arrived_ns = now_ns;
 }
 
@@ -617,8 +675,10 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
     count_burst(queue, frames, count);
     worker_note_taken(worker, queue, count);
     for (unsigned i = 0; i < count; i++) {
+        if (i + FRAME_PREFETCH_AHEAD < count)
+            frame_prefetch(frames[i + FRAME_PREFETCH_AHEAD]);
         frame_init(frames[i], worker->now_ns);
-        parse(frames[i]);
+        parse(worker, frames[i]);
         if (CV_UNLIKELY(queue->stash_count > 0) || CV_UNLIKELY(!switch_frame(worker, frames[i])))
             queue->stash[queue->stash_count++] = frames[i];
     }

@@ -94,7 +94,7 @@ struct worker_command {
 /* Where the burst's last frame went. */
 struct last_way {
     bool is_known; /* and another one between these addresses goes there too */
-    mac_addr dst, src;
+    uint8_t addresses[FRAME_ADDRESSES_BYTES];
     struct bridge_verdict verdict;
 };
 
@@ -104,10 +104,11 @@ struct worker {
     struct watchdog *watchdog;
     struct worker *peers; /* all workers, this one included */
     unsigned peer_count;
-    uint64_t poll_ns;         /* how long a queue without frames is polled */
-    struct last_way last_way; /* of the burst that is being switched */
-    uint64_t now_ns;          /* read once per round */
-    uint64_t clock_ns;        /* read after each delivery */
+    uint64_t poll_ns;             /* how long a queue without frames is polled */
+    struct last_way last_way;     /* of the burst that is being switched */
+    struct frame_pattern pattern; /* the last frame that was parsed */
+    uint64_t now_ns;              /* read once per round */
+    uint64_t clock_ns;            /* read after each delivery */
 
     struct frame_pool frames;
     unsigned polled_count;
@@ -170,17 +171,18 @@ void worker_settle(struct worker *worker);
 
 /* What came for the lane is told to its controller, which derives a new rule now and then. */
 void worker_inform_controller(struct worker *worker, struct lane *lane);
-/* The first `count` frames aboard have just been delivered. */
-void worker_note_residence(struct worker *worker, struct lane *lane, unsigned count);
+/* The first `count` frames aboard (at least one) have just been delivered. Returns the packets that
+ * they were when they arrived. */
+unsigned worker_note_residence(struct worker *worker, struct lane *lane, unsigned count);
 /* Looks whether guests that were called have looked since. */
 void worker_look_for_answers(struct worker *worker);
 /* Answers are no longer watched for: of one port (its rings may go), or of all (NULL). */
 void worker_forget_answers(struct worker *worker, const struct port *port);
 /* Frames were taken from the queue: derives anew how its kicks are grouped. */
 void worker_note_taken(struct worker *worker, struct port_queue *queue, unsigned count);
-/* A frame is being given back to a queue whose sender is told of several at a time. */
+/* Frames are being given back to a queue whose sender is told of several at a time. */
 void worker_note_given_back(struct worker *worker, struct port_queue *queue,
-                            const struct frame *frame);
+                            struct frame *const *frames, unsigned count);
 /* The sender is told of what was given back: now, or when its rule says so. */
 void worker_tell_sender(struct worker *worker, struct port_queue *queue);
 void worker_tell_sender_in_time(struct worker *worker, struct port_queue *queue);

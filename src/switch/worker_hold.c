@@ -45,24 +45,28 @@ static void note_residence(struct lane *lane, uint64_t arrived_ns, uint64_t now_
                      packets);
 }
 
-void worker_note_residence(struct worker *worker, struct lane *lane, unsigned count)
+unsigned worker_note_residence(struct worker *worker, struct lane *lane, unsigned count)
 {
     struct frame **frames = convoy_frames(&lane->convoy);
     uint64_t arrived_ns = frames[0]->arrived_ns;
-    unsigned packets = 0;
+    unsigned packets = 0, noted = 0;
 
     /* Those of a burst have one time: they are recorded together. */
     for (unsigned i = 0; i < count; i++) {
-        for (const struct frame *frame = frames[i]; frame; frame = frame->merged_next) {
-            if (frame->arrived_ns != arrived_ns) {
-                note_residence(lane, arrived_ns, worker->clock_ns, packets);
+        const struct frame *frame = frames[i];
+
+        for (unsigned left = frame->merged_count + 1u; left > 0; left--, packets++) {
+            if (CV_UNLIKELY(frame->arrived_ns != arrived_ns)) {
+                note_residence(lane, arrived_ns, worker->clock_ns, packets - noted);
                 arrived_ns = frame->arrived_ns;
-                packets = 0;
+                noted = packets;
             }
-            packets++;
+            if (left > 1)
+                frame = frame->merged_next;
         }
     }
-    note_residence(lane, arrived_ns, worker->clock_ns, packets);
+    note_residence(lane, arrived_ns, worker->clock_ns, packets - noted);
+    return packets;
 }
 
 /* The lane's group waits no longer. */
@@ -193,13 +197,15 @@ void worker_note_taken(struct worker *worker, struct port_queue *queue, unsigned
 }
 
 void worker_note_given_back(struct worker *worker, struct port_queue *queue,
-                            const struct frame *frame)
+                            struct frame *const *frames, unsigned count)
 {
-    hold_group_add(&queue->given_back, false, worker->now_ns);
+    hold_group_add(&queue->given_back, count, false, worker->now_ns);
     /* The first of a row has the length of all of it. */
-    queue->given_back_bytes += frame->merged_count > 0
-                                   ? frame->facts.payload_offset + (uint32_t)frame->vnet.gso_size
-                                   : frame->len;
+    for (unsigned i = 0; i < count; i++)
+        queue->given_back_bytes +=
+            frames[i]->merged_count > 0
+                ? frames[i]->facts.payload_offset + (uint32_t)frames[i]->vnet.gso_size
+                : frames[i]->len;
 }
 
 void worker_tell_sender(struct worker *worker, struct port_queue *queue)

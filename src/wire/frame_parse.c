@@ -234,10 +234,8 @@ static inline struct frame_facts parse(const uint8_t *head, size_t head_len, siz
         return facts;
 
     src_and_type = bytes_load_be64(head + 6);
-    facts.dst = bytes_load_be64(head) >> 16;
-    facts.src = src_and_type >> 16;
     facts.ethertype = (uint16_t)src_and_type;
-    if (CV_UNLIKELY(facts.src & MAC_MULTICAST_BIT))
+    if (CV_UNLIKELY(frame_src(head) & MAC_MULTICAST_BIT))
         return facts;
     facts.l3_offset = ETHER_HEADER_BYTES;
     if (CV_UNLIKELY(is_vlan(facts.ethertype)) && !parse_vlan(head, head_len, &facts))
@@ -251,7 +249,7 @@ static inline struct frame_facts parse(const uint8_t *head, size_t head_len, siz
     if (CV_LIKELY(is_ip))
         return facts;
     facts.flags |= express_if(facts.ethertype == ETHERTYPE_ARP);
-    facts.flow_hash = hash_finish(mix(facts.dst, src_and_type));
+    facts.flow_hash = hash_finish(mix(frame_dst(head), src_and_type));
     return facts;
 }
 
@@ -260,4 +258,60 @@ void frame_parse(const uint8_t *head, size_t head_len, size_t frame_len,
 {
     assert(head_len <= frame_len);
     *ret_facts = parse(head, head_len, frame_len);
+}
+
+/* Adds `n` bytes at `at` to those that count. */
+static void mask_add(uint8_t *mask, size_t at, size_t n)
+{
+    memset(mask + at, 0xff, n);
+}
+
+/* What facts of a whole TCP or UDP packet depend on; returns how many bytes, from the first, that
+ * concerns. */
+static size_t mask_fill(uint8_t *mask, const struct frame_facts *facts)
+{
+    bool is_ipv4 = facts->flags & FRAME_IPV4;
+    size_t l3 = facts->l3_offset, l4 = facts->l4_offset, end = l4 + 4;
+
+    mask_add(mask, 0, l3);
+    if (is_ipv4) {
+        mask_add(mask, l3, 4); /* version, length, traffic class, total length */
+        mask_add(mask, l3 + IPV4_FRAGMENT_OFFSET, 2);
+        mask_add(mask, l3 + 9, 1); /* protocol */
+        mask_add(mask, l3 + IPV4_ADDRESSES_OFFSET, 8);
+    } else {
+        mask_add(mask, l3, 2);                              /* version, traffic class */
+        mask_add(mask, l3 + IPV6_PAYLOAD_LENGTH_OFFSET, 3); /* and next header */
+        mask_add(mask, l3 + IPV6_ADDRESSES_OFFSET, 32);
+    }
+    mask_add(mask, l4, 4); /* ports */
+    if (facts->flags & FRAME_TCP) {
+        mask_add(mask, l4 + TCP_DATA_OFFSET, 2); /* and flags */
+        end = l4 + TCP_FLAGS_OFFSET + 1;
+    }
+    return end;
+}
+
+void frame_pattern_learn(struct frame_pattern *pattern, const uint8_t *head, size_t head_len,
+                         size_t frame_len, const struct frame_facts *facts)
+{
+    size_t l3_bytes = facts->flags & FRAME_IPV4 ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES;
+    size_t end;
+
+    pattern->words = 0;
+    if (facts->payload_offset == 0 || facts->l3_offset != ETHER_HEADER_BYTES ||
+        facts->l4_offset != ETHER_HEADER_BYTES + l3_bytes)
+        return;
+    memset(pattern->mask, 0, sizeof(pattern->mask));
+    end = mask_fill((uint8_t *)pattern->mask, facts);
+    pattern->words = (unsigned)((end + sizeof(uint64_t) - 1) / sizeof(uint64_t));
+    if (pattern->words * sizeof(uint64_t) > head_len) {
+        pattern->words = 0;
+        return;
+    }
+    memcpy(pattern->value, head, pattern->words * sizeof(uint64_t));
+    for (unsigned i = 0; i < pattern->words; i++)
+        pattern->value[i] &= pattern->mask[i];
+    pattern->frame_len = frame_len;
+    pattern->facts = *facts;
 }

@@ -5,7 +5,9 @@
 #ifndef CONVOY_WIRE_FRAME_PARSE_H
 #define CONVOY_WIRE_FRAME_PARSE_H
 
-#include "base/compiler.h"
+#include <string.h>
+
+#include "wire/bytes.h"
 
 /* A MAC address as a number, first byte most significant: 52:54:00:12:34:56 is 0x525400123456. */
 typedef uint64_t mac_addr;
@@ -28,8 +30,6 @@ enum frame_flags {
 };
 
 struct frame_facts {
-    mac_addr dst;            /* destination MAC address */
-    mac_addr src;            /* source MAC address */
     uint32_t flow_hash;      /* equal for all frames of a flow (addresses, protocol, ports) */
     uint16_t flags;          /* enum frame_flags */
     uint16_t ethertype;      /* behind all VLAN tags (at most four are walked), host byte order */
@@ -41,6 +41,19 @@ struct frame_facts {
                                 walk ended; 0 without an IP flag */
 };
 
+enum { FRAME_ADDRESSES_BYTES = 12 }; /* destination and source: how a frame begins */
+
+/* A frame's addresses; its head must hold them. */
+static inline mac_addr frame_dst(const uint8_t *head)
+{
+    return bytes_load_be64(head) >> 16;
+}
+
+static inline mac_addr frame_src(const uint8_t *head)
+{
+    return bytes_load_be64(head + 4) & MAC_BROADCAST;
+}
+
 /*
  * Reads facts from the first `head_len` bytes of a frame of `frame_len` bytes (head_len <=
  * frame_len). Never fails: what cannot be read is simply not set, and a frame that cannot be
@@ -48,5 +61,47 @@ struct frame_facts {
  */
 void frame_parse(const uint8_t *head, size_t head_len, size_t frame_len,
                  struct frame_facts *ret_facts);
+
+enum {
+    FRAME_PATTERN_WORDS = 9
+}; /* Ethernet, IPv6, and TCP to its flags, in words of eight bytes */
+
+/*
+ * A frame that has been parsed, reduced to what its facts depend on. Frames come in trains of one
+ * flow, that differ in identification, checksums, sequence numbers and payload alone; those have
+ * the same facts, and comparing is cheaper than parsing. Kept for whole, untagged TCP and UDP
+ * without IP options or extension headers.
+ */
+struct frame_pattern {
+    unsigned words; /* that are compared; 0: no frame is like it */
+    size_t frame_len;
+    uint64_t mask[FRAME_PATTERN_WORDS];  /* bits that count */
+    uint64_t value[FRAME_PATTERN_WORDS]; /* ... and what they are */
+    struct frame_facts facts;
+    unsigned misses;  /* frames in a row that were not like it */
+    unsigned skipped; /* frames that are parsed without a look at it, since too many were not */
+};
+
+/* Makes *pattern that of a parsed frame, or of none. */
+void frame_pattern_learn(struct frame_pattern *pattern, const uint8_t *head, size_t head_len,
+                         size_t frame_len, const struct frame_facts *facts);
+
+/* True when frame_parse would find the facts of the pattern. Of frames of one length as many bytes
+ * must be at hand as were of the one that was learnt. */
+static inline bool frame_pattern_fits(const struct frame_pattern *pattern, const uint8_t *head,
+                                      size_t frame_len)
+{
+    uint64_t other = 0;
+
+    if (pattern->words == 0 || frame_len != pattern->frame_len)
+        return false;
+    for (unsigned i = 0; i < pattern->words; i++) {
+        uint64_t word;
+
+        memcpy(&word, head + sizeof(word) * i, sizeof(word));
+        other |= (word & pattern->mask[i]) ^ pattern->value[i];
+    }
+    return other == 0;
+}
 
 #endif

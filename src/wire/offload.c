@@ -51,8 +51,8 @@ static bool check_gso(const struct virtio_net_hdr *hdr, const struct frame_facts
            offload_segments(hdr, facts, frame_len) <= OFFLOAD_SEGMENTS_MAX;
 }
 
-bool offload_check(struct virtio_net_hdr *hdr, const struct frame_facts *facts, size_t head_len,
-                   size_t frame_len)
+bool offload_check_wish(struct virtio_net_hdr *hdr, const struct frame_facts *facts,
+                        size_t head_len, size_t frame_len)
 {
     if (facts->flags & FRAME_MALFORMED)
         return false;
@@ -86,12 +86,10 @@ unsigned offload_segments(const struct virtio_net_hdr *hdr, const struct frame_f
     return (unsigned)((payload + hdr->gso_size - 1) / hdr->gso_size);
 }
 
-unsigned offload_needs(const struct virtio_net_hdr *hdr, const struct frame_facts *facts)
+unsigned offload_needs_gso(const struct virtio_net_hdr *hdr, const struct frame_facts *facts)
 {
     unsigned needs = hdr->flags & VNET_HDR_F_NEEDS_CSUM ? OFFLOAD_CSUM : 0;
 
-    if (CV_LIKELY(hdr->gso_type == VNET_HDR_GSO_NONE))
-        return needs;
     if (hdr->gso_type & VNET_HDR_GSO_ECN)
         needs |= OFFLOAD_ECN;
     switch (hdr->gso_type & ~VNET_HDR_GSO_ECN) {

@@ -27,17 +27,40 @@ enum offload {
  * segment is removed. Returns false when the request does not fit the frame: it must be dropped
  * (bad_offload).
  */
-bool offload_check(struct virtio_net_hdr *hdr, const struct frame_facts *facts, size_t head_len,
-                   size_t frame_len) CV_MUST_CHECK;
+static inline bool offload_check(struct virtio_net_hdr *hdr, const struct frame_facts *facts,
+                                 size_t head_len, size_t frame_len) CV_MUST_CHECK;
 
 /* Segments that a checked header stands for; 1 without GSO. */
 unsigned offload_segments(const struct virtio_net_hdr *hdr, const struct frame_facts *facts,
                           size_t frame_len);
 
 /* What a receiver of this (checked) frame must be able to do: a set of enum offload, 0 for none. */
-unsigned offload_needs(const struct virtio_net_hdr *hdr, const struct frame_facts *facts);
+static inline unsigned offload_needs(const struct virtio_net_hdr *hdr,
+                                     const struct frame_facts *facts);
 
 /* Segments of one super-packet: 64 KiB at TCP's least segment size of Linux, 48 bytes. */
 enum { OFFLOAD_SEGMENTS_MAX = 1400 };
+
+/* The same for a header that asks for something. */
+bool offload_check_wish(struct virtio_net_hdr *hdr, const struct frame_facts *facts,
+                        size_t head_len, size_t frame_len) CV_MUST_CHECK;
+unsigned offload_needs_gso(const struct virtio_net_hdr *hdr, const struct frame_facts *facts);
+
+static inline bool offload_check(struct virtio_net_hdr *hdr, const struct frame_facts *facts,
+                                 size_t head_len, size_t frame_len)
+{
+    if (CV_UNLIKELY(hdr->flags || hdr->gso_type != VNET_HDR_GSO_NONE))
+        return offload_check_wish(hdr, facts, head_len, frame_len);
+    *hdr = (struct virtio_net_hdr){.hdr_len = facts->payload_offset};
+    return !(facts->flags & FRAME_MALFORMED);
+}
+
+static inline unsigned offload_needs(const struct virtio_net_hdr *hdr,
+                                     const struct frame_facts *facts)
+{
+    if (CV_UNLIKELY(hdr->gso_type != VNET_HDR_GSO_NONE))
+        return offload_needs_gso(hdr, facts);
+    return hdr->flags & VNET_HDR_F_NEEDS_CSUM ? OFFLOAD_CSUM : 0;
+}
 
 #endif

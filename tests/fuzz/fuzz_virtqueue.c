@@ -87,7 +87,7 @@ static void check_queues(void)
 
 static void drop_held(unsigned i)
 {
-    vhost_give_back(&sender.queue.base, held[i]);
+    vhost_give_back(&sender.queue.base, &held[i], 1);
     frame_pool_put(&sender.pool, held[i]);
     held_count--;
     memmove(&held[i], &held[i + 1], (held_count - i) * sizeof(held[0]));
@@ -136,7 +136,7 @@ static void deliver(unsigned max)
     assert(counters->to_packets + counters->drops[DROP_TOO_BIG] - before >= done);
     assert(done == count || receiver.queue.is_short || receiver.queue.fault);
     for (unsigned i = 0; i < done; i++) {
-        vhost_give_back(&sender.queue.base, held[i]);
+        vhost_give_back(&sender.queue.base, &held[i], 1);
         frame_pool_put(&sender.pool, held[i]);
     }
     held_count -= done;

@@ -104,15 +104,21 @@ static unsigned fake_receive(struct port_queue *base, struct frame_pool *pool,
     return count;
 }
 
-static void fake_give_back(struct port_queue *base, struct frame *frame)
+static void fake_give_back(struct port_queue *base, struct frame *const *frames, unsigned count)
 {
     struct fake_queue *queue = fake_queue_of(base);
-    struct fake_slot *slot = &queue->slots[frame->source_slot];
 
     RULE(queue->is_running, "gave a frame back to a queue that is not attached");
-    RULE(slot->is_taken && !slot->is_done, "gave a frame back twice, or one that it never took");
-    slot->is_done = true;
-    queue->done_count++;
+    RULE(count > 0, "gave back no frame");
+    for (unsigned i = 0; i < count; i++) {
+        struct fake_slot *slot = &queue->slots[frames[i]->source_slot];
+
+        RULE(frames[i]->source == base, "gave a frame back to another queue");
+        RULE(slot->is_taken && !slot->is_done,
+             "gave a frame back twice, or one that it never took");
+        slot->is_done = true;
+    }
+    queue->done_count += count;
 }
 
 static bool fake_settle(struct port_queue *base)

@@ -204,12 +204,11 @@ static mac_addr draw_mac(struct trial *trial)
 
 static void step_forward(struct trial *trial)
 {
-    const struct frame_facts facts = {.src = draw_mac(trial), .dst = draw_mac(trial)};
+    const mac_addr src = draw_mac(trial), dst = draw_mac(trial);
     /* as a rule an address stays at one port, so that it is refreshed more often than it moves */
-    const unsigned from = draw(trial, 6) == 0 ? draw(trial, PORTS) : (unsigned)(facts.src % PORTS);
-    struct bridge_verdict want =
-        model_forward(&trial->model, facts.src, facts.dst, from, trial->now_ns);
-    struct bridge_verdict got = bridge_forward(trial->bridge, &facts, from, trial->now_ns);
+    const unsigned from = draw(trial, 6) == 0 ? draw(trial, PORTS) : (unsigned)(src % PORTS);
+    struct bridge_verdict want = model_forward(&trial->model, src, dst, from, trial->now_ns);
+    struct bridge_verdict got = bridge_forward(trial->bridge, dst, src, from, trial->now_ns);
 
     expect(trial, got.way == want.way);
     expect(trial, got.way != BRIDGE_ONE || got.port == want.port);

@@ -38,9 +38,7 @@ static struct bridge *bridge_make(unsigned entries_per_port_max)
 static struct bridge_verdict forward(struct bridge *bridge, mac_addr src, mac_addr dst,
                                      unsigned from, uint64_t now_ns)
 {
-    const struct frame_facts facts = {.src = src, .dst = dst};
-
-    return bridge_forward(bridge, &facts, from, now_ns);
+    return bridge_forward(bridge, dst, src, from, now_ns);
 }
 
 static void hear(struct bridge *bridge, mac_addr src, unsigned from, uint64_t now_ns)

@@ -210,11 +210,11 @@ static void the_record_adds_up_and_fades(void **state)
     learner.predicted_wait_s = 20e-6;
     hold_group_clear(&group);
     for (unsigned i = 0; i < 3; i++)
-        hold_group_add(&group, false, S);
-    hold_group_add(&group, false, S + 30 * US);
+        hold_group_add(&group, 1, false, S);
+    hold_group_add(&group, 1, false, S + 30 * US);
     controller_departed(&learner, &group, S + 50 * US);
     hold_group_clear(&group);
-    hold_group_add(&group, false, S + 60 * US);
+    hold_group_add(&group, 1, false, S + 60 * US);
     controller_departed(&learner, &group, S + 60 * US);
     assert_within(learner.record.groups, 2, 1e-9);
     assert_within(learner.record.packets, 5, 1e-9);

@@ -174,7 +174,7 @@ static inline void packets_arrive(void)
     controller_update(&world.controller, &world.hold, world.now_ns);
     note_change();
     for (; count > 0; count--) {
-        hold_group_add(&world.group, false, world.now_ns);
+        hold_group_add(&world.group, 1, false, world.now_ns);
         if (world.controller.rule.time_max_ns > 0 &&
             hold_due_ns(&world.controller.rule, &world.group) == HOLD_NOW)
             group_departs();

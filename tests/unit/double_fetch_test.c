@@ -347,7 +347,7 @@ static uint64_t move_a_burst(void)
     for (unsigned i = 0; i < count; i++) {
         if (parse(frames[i]))
             deliver(frames[i]);
-        vhost_give_back(&from->base, frames[i]);
+        vhost_give_back(&from->base, &frames[i], 1);
         frame_pool_put(&sender.bed.pool, frames[i]);
     }
     (void)vhost_settle(&from->base);

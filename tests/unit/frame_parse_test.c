@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "unit/wire_frames.h"
+#include "wire/ip.h"
 
 static struct wire_frame wire;
 
@@ -84,8 +85,8 @@ static void test_plain_ipv4_udp(void **state)
     (void)state;
     build_udp(4, 1000, 2000);
     facts = parse();
-    assert_true(facts.dst == UINT64_C(0x525400000001));
-    assert_true(facts.src == UINT64_C(0x525400000002));
+    assert_true(frame_dst(wire.bytes) == UINT64_C(0x525400000001));
+    assert_true(frame_src(wire.bytes) == UINT64_C(0x525400000002));
     assert_int_equal(facts.flags, FRAME_IPV4 | FRAME_UDP);
     assert_int_equal(facts.ethertype, 0x0800);
     assert_int_equal(facts.vlan_tci, 0);
@@ -199,7 +200,7 @@ static void test_multicast_source_is_malformed(void **state)
     wire.bytes[6] &= 0xfe;
     wire.bytes[0] |= 1;
     assert_false(parse().flags & FRAME_MALFORMED);
-    assert_true(parse().dst & MAC_MULTICAST_BIT);
+    assert_true(frame_dst(wire.bytes) & MAC_MULTICAST_BIT);
 }
 
 static void test_every_version_and_ihl(void **state)
@@ -552,6 +553,113 @@ static void test_short_noise(void **state)
     }
 }
 
+/* --- patterns --- */
+
+static bool same_facts(const struct frame_facts *a, const struct frame_facts *b)
+{
+    return memcmp(a, b, offsetof(struct frame_facts, ip_protocol) + 1) == 0;
+}
+
+static struct frame_pattern learn(size_t head_len)
+{
+    struct frame_pattern pattern = {.words = 0};
+    struct frame_facts facts = parse_head(head_len);
+
+    frame_pattern_learn(&pattern, wire.bytes, head_len, wire.len, &facts);
+    return pattern;
+}
+
+/* Changes every bit of the first 80 bytes in turn. What still fits must have the same facts;
+ * returns how many bits may change so. */
+static unsigned bits_that_may_change(void)
+{
+    struct frame_pattern pattern = learn(CV_MIN(wire.len, FRAME_HEAD_BYTES_MAX));
+    unsigned count = 0;
+
+    assert_true(pattern.words == 0 || frame_pattern_fits(&pattern, wire.bytes, wire.len));
+    assert_false(frame_pattern_fits(&pattern, wire.bytes, wire.len - 1));
+    for (unsigned bit = 0; bit < 80 * 8; bit++) {
+        struct frame_facts facts;
+
+        wire.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        facts = parse();
+        if (frame_pattern_fits(&pattern, wire.bytes, wire.len)) {
+            assert_true(same_facts(&facts, &pattern.facts));
+            count++;
+        }
+        wire.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    return count;
+}
+
+/* Identification, time to live, checksums, sequence numbers and payload: trains differ in those. */
+static void test_pattern_fits_a_train(void **state)
+{
+    (void)state;
+    build_udp(4, 1000, 2000);
+    wire_payload(&wire, 40, 1);
+    assert_int_equal(bits_that_may_change(), (2 + 1 + 2 + 4 + 80 - 42) * 8);
+    build_udp(6, 1000, 2000);
+    wire_payload(&wire, 40, 1);
+    assert_int_equal(bits_that_may_change(), (2 + 1 + 4 + 80 - 62) * 8);
+    build_tcp4(TCP_ACK);
+    assert_int_equal(bits_that_may_change(), (2 + 1 + 2 + 8 + 80 - 48) * 8);
+    wire_begin(&wire);
+    wire_ipv6(&wire, PROTOCOL_TCP);
+    wire_tcp(&wire, TCP_ACK, 0);
+    wire_payload(&wire, 100, 1);
+    wire_finish(&wire);
+    assert_int_equal(bits_that_may_change(), (2 + 1 + 8 + 80 - 68) * 8);
+}
+
+static void test_pattern_of_nothing_else(void **state)
+{
+    (void)state;
+    wire_begin(&wire);
+    wire_vlan(&wire, ETHERTYPE_VLAN, 5);
+    wire_ipv4(&wire, PROTOCOL_UDP, 0);
+    wire_udp(&wire, 1, 2);
+    wire_payload(&wire, 60, 1);
+    wire_finish(&wire);
+    assert_int_equal(bits_that_may_change(), 0);
+    wire_begin(&wire);
+    wire_ipv4(&wire, PROTOCOL_UDP, 8);
+    wire_udp(&wire, 1, 2);
+    wire_payload(&wire, 60, 1);
+    wire_finish(&wire);
+    assert_int_equal(bits_that_may_change(), 0);
+    wire_begin(&wire);
+    wire_ipv6(&wire, PROTOCOL_UDP);
+    wire_extension(&wire, PROTOCOL_HOP_BY_HOP, 8);
+    wire_udp(&wire, 1, 2);
+    wire_payload(&wire, 60, 1);
+    wire_finish(&wire);
+    assert_int_equal(bits_that_may_change(), 0);
+    wire_begin(&wire);
+    wire_ipv4(&wire, PROTOCOL_ICMP, 0);
+    wire_payload(&wire, 60, 1);
+    wire_finish(&wire);
+    assert_int_equal(bits_that_may_change(), 0);
+    build_udp(4, 1, 2);
+    wire_payload(&wire, 60, 1);
+    wire.bytes[14 + IPV4_FRAGMENT_OFFSET] |= 0x20; /* more fragments */
+    assert_int_equal(bits_that_may_change(), 0);
+}
+
+/* A pattern reads no byte that was not at hand. */
+static void test_pattern_of_a_short_head(void **state)
+{
+    struct frame_pattern pattern;
+
+    (void)state;
+    build_udp(4, 1, 2);
+    pattern = learn(39);
+    assert_int_equal(pattern.words, 0);
+    assert_false(frame_pattern_fits(&pattern, wire.bytes, wire.len));
+    pattern = learn(42);
+    assert_int_equal(pattern.words, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -580,6 +688,9 @@ int main(void)
         cmocka_unit_test(test_hash_is_one_per_flow),
         cmocka_unit_test(test_hash_spreads),
         cmocka_unit_test(test_short_noise),
+        cmocka_unit_test(test_pattern_fits_a_train),
+        cmocka_unit_test(test_pattern_of_nothing_else),
+        cmocka_unit_test(test_pattern_of_a_short_head),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

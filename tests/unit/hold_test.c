@@ -20,7 +20,7 @@ static struct hold_group group;
 static void add(unsigned packets, bool is_express, uint64_t now_ns)
 {
     for (unsigned i = 0; i < packets; i++)
-        hold_group_add(&group, is_express, now_ns);
+        hold_group_add(&group, 1, is_express, now_ns);
 }
 
 static void start(unsigned packets, uint64_t now_ns)
@@ -126,11 +126,11 @@ static void a_full_log_departs(void **state)
     for (unsigned i = 0; i < HOLD_BATCHES_MAX; i++) {
         if (i > 0)
             assert_int_equal(hold_due_ns(&rule, &fenced.group), 1000100);
-        hold_group_add(&fenced.group, false, 100 + i);
+        hold_group_add(&fenced.group, 1, false, 100 + i);
     }
     assert_int_equal(hold_due_ns(&rule, &fenced.group), HOLD_NOW);
     for (unsigned i = 0; i < 10; i++)
-        hold_group_add(&fenced.group, false, 5000 + i);
+        hold_group_add(&fenced.group, 1, false, 5000 + i);
     assert_int_equal(fenced.group.packets, HOLD_BATCHES_MAX + 10);
     assert_int_equal(fenced.group.batch_count, HOLD_BATCHES_MAX);
     for (unsigned i = 0; i < HOLD_BATCHES_MAX; i++)

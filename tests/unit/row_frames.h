@@ -86,10 +86,10 @@ static inline size_t row_linearise(const struct frame *super, uint8_t *to)
 
 static inline bool row_same_facts(const struct frame_facts *a, const struct frame_facts *b)
 {
-    return a->dst == b->dst && a->src == b->src && a->flow_hash == b->flow_hash &&
-           a->flags == b->flags && a->ethertype == b->ethertype && a->vlan_tci == b->vlan_tci &&
-           a->l3_offset == b->l3_offset && a->l4_offset == b->l4_offset &&
-           a->payload_offset == b->payload_offset && a->ip_protocol == b->ip_protocol;
+    return a->flow_hash == b->flow_hash && a->flags == b->flags && a->ethertype == b->ethertype &&
+           a->vlan_tci == b->vlan_tci && a->l3_offset == b->l3_offset &&
+           a->l4_offset == b->l4_offset && a->payload_offset == b->payload_offset &&
+           a->ip_protocol == b->ip_protocol;
 }
 
 /* What is wrong with the head of a row as that of a super-packet; NULL: nothing. */

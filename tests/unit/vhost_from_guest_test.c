@@ -39,7 +39,7 @@ static unsigned receive(unsigned max)
 
 static void give_back(struct frame *frame)
 {
-    vhost_give_back(&bed.queue.base, frame);
+    vhost_give_back(&bed.queue.base, &frame, 1);
     frame_pool_put(&bed.pool, frame);
 }
 
