@@ -29,7 +29,7 @@ def experiments() -> dict[str, Callable[[Study], None]]:
     return {"7": delay_by_load, "8": predictions, "9": changes_of_load, "10": beside_others}
 
 
-def _adaptive(budget_us: int) -> dict[str, object]:
+def adaptive(budget_us: int) -> dict[str, object]:
     return {"hold": "adaptive", "delay_budget": f"{budget_us}us", "delay_weight": WEIGHT}
 
 
@@ -47,7 +47,7 @@ def delay_by_load(study: Study) -> None:
             if contestant == "convoy fixed":
                 settings = [({"t_us": t}, {"hold": f"fixed:{K_MOST},{t}us"}) for t in times_us]
             elif contestant == "convoy adaptive":
-                settings = [({"d_us": budget, "weight": WEIGHT}, _adaptive(budget)) for budget in budgets_us]
+                settings = [({"d_us": budget, "weight": WEIGHT}, adaptive(budget)) for budget in budgets_us]
             take(study, 7, contestant, run, 2,
                  [Point({**FLAT_OUT.parameters, "load": load, **name},
                         {**FLAT_OUT.words, "arrivals": f"poisson:{rate * load / 100:.0f}"}, setting)
@@ -70,7 +70,7 @@ def predictions(study: Study) -> None:
                   ({"arrivals": "onoff", "load": load}, f"onoff:{share * 4:.0f},1ms,3ms")]
     kinds += [({"arrivals": "trace", "speed": speed}, f"trace:{capture},{speed}") for speed in (1, 10)]
     rules: dict[str, tuple[dict[str, object], dict[str, object]]] = {
-        "convoy adaptive": ({"d_us": BUDGET_US, "weight": WEIGHT}, _adaptive(BUDGET_US)),
+        "convoy adaptive": ({"d_us": BUDGET_US, "weight": WEIGHT}, adaptive(BUDGET_US)),
         "convoy fixed": ({"k": 16, "t_us": 50}, {"hold": "fixed:16,50us"})}
     for run in range(study.runs):
         for contestant in study.take_part(8, ("convoy adaptive",) if study.quick else tuple(rules)):
@@ -152,7 +152,7 @@ def _change_point(parameters: dict[str, object], seconds: float, arrivals: str,
                   then: str | None = None) -> Point:
     return Point({**parameters, "size": 64},
                  {"size": 64, "receive": "call", "arrivals": arrivals, "then": then, "seconds": seconds,
-                  "sample": 4}, _adaptive(BUDGET_US))
+                  "sample": 4}, adaptive(BUDGET_US))
 
 
 def _measure_change(study: Study, switch: Switch, point: Point) -> dict[str, float | None]:

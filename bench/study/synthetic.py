@@ -10,6 +10,7 @@ from typing import Callable
 
 from . import loads
 from .fit import fit_costs
+from .loads import BUDGET_US, WEIGHT, adaptive
 from .measuring import Point, measure, take
 from .points import parameters_text
 from .study import MODES, SYNTHETIC_PEERS, Study, StudyError
@@ -115,14 +116,21 @@ def throughput_by_guests(study: Study) -> None:
 # --- 6: processor time and memory at fixed loads --------------------------------------------------------
 
 def cost_by_load(study: Study) -> None:
-    """Loads in percent of what this contestant carried in this run, flat out just before."""
+    """Loads in percent of what this contestant carried in this run, flat out just before.
+
+    `adaptive` is measured also with a delay-weight by which it may use its budget: then it sleeps between
+    the groups of a dense sender.
+    """
     sizes = (64,) if study.quick else (64, 1500)
     percents = (50,) if study.quick else (10, 50, 90)
     kinds = ("convoy natural", "convoy adaptive", "ovs-dpdk", "testpmd")
-    points = [Point({"size": size, "load": load}, {"size": size, "receive": "call", "arrivals": "max"})
-              for size in sizes for load in ("max", *percents)]
+    sparing = ({"d_us": BUDGET_US, "weight": WEIGHT}, adaptive(BUDGET_US))
     for run in range(study.runs):
         for contestant in study.take_part(6, kinds) if study.quick else study.take_part(6):
+            settings = [({}, {})] + ([sparing] if contestant == "convoy adaptive" else [])
+            points = [Point({"size": size, "load": load, **name},
+                            {"size": size, "receive": "call", "arrivals": "max"}, setting)
+                      for name, setting in settings for size in sizes for load in ("max", *percents)]
             take(study, 6, contestant, run, 2, points, partial(_measure_share, run))
 
 
@@ -130,7 +138,7 @@ def _measure_share(run: int, study: Study, switch: Switch, point: Point) -> dict
     """Measures a load; one in percent is of the flat-out point, which comes first in the list."""
     if point.parameters["load"] == "max":
         return measure(study, switch, point)
-    most = parameters_text(size=point.parameters["size"], load="max")
+    most = parameters_text(**{**point.parameters, "load": "max"})
     capacity = study.points.get(6, switch.contestant, most, run)["received_pps"]
     if capacity <= 0:
         raise StudyError("it carried nothing")
