@@ -296,7 +296,7 @@ static struct front_ring_options ring_options(const struct front_end *fe, unsign
 
 static int allocate_ram(struct front_end *fe)
 {
-    struct guest_ram_layout one = {.guest_address = UINT64_C(0x40000000)};
+    struct guest_ram_layout one = {.guest_address = UINT64_C(0x40000000), .is_populated = true};
 
     if (fe->options.region_count > 0)
         return guest_ram_init(&fe->ram, fe->options.regions, fe->options.region_count,

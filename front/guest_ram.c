@@ -17,7 +17,8 @@ static int region_init(struct guest_ram_region *region, const struct guest_ram_l
     if (ftruncate(fd, (off_t)(layout->mmap_offset + layout->size)) < 0 ||
         (sealed && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0))
         goto failed;
-    bytes = mmap(NULL, layout->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+    bytes = mmap(NULL, layout->size, PROT_READ | PROT_WRITE,
+                 MAP_SHARED | (layout->is_populated ? MAP_POPULATE : 0), fd,
                  (off_t)layout->mmap_offset);
     if (bytes == MAP_FAILED)
         goto failed;

@@ -18,6 +18,8 @@ struct guest_ram_layout {
     uint64_t guest_address;
     uint64_t size;        /* bytes, a multiple of the page size */
     uint64_t mmap_offset; /* where in its file the region starts */
+    bool is_populated; /* all pages are there from the begin, side by side as far as there are such:
+                          nobody pays for a page when it is first used */
 };
 
 struct guest_ram_region {

@@ -27,7 +27,7 @@ struct config {
     struct static_mac_config *static_macs; /* owned */
 };
 
-#define CONFIG_POLL_NS_DEFAULT                 UINT64_C(20000)
+#define CONFIG_POLL_NS_DEFAULT                 UINT64_C(200000)
 #define CONFIG_BRIDGE_AGE_NS_DEFAULT           UINT64_C(300000000000)
 #define CONFIG_BRIDGE_ENTRIES_PER_PORT_DEFAULT 1024u
 

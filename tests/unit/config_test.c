@@ -88,7 +88,7 @@ static void test_empty_file_is_defaults(void **state)
         parse_good(texts[i], &config);
         assert_int_equal(config.workers, 1);
         assert_int_equal(config.worker_cpus[0], -1);
-        assert_int_equal(config.poll_ns, 20000);
+        assert_int_equal(config.poll_ns, 200000);
         assert_string_equal(config.run_dir, "/run/convoy");
         assert_string_equal(config.control_socket, "/run/convoy/control.sock");
         assert_true(config.bridge_age_ns == UINT64_C(300000000000));
