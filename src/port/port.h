@@ -120,12 +120,13 @@ struct port_queue {
     uint64_t active_ns;   /* when it last had a frame */
     uint64_t poll_ns;     /* how long it is polled for its next frame, as its kicks have shown */
     unsigned bursts, bursts_at_kick; /* ever taken, free running; and until its last kick */
-    uint64_t look_ns;    /* it was asked for a kick for several frames: look by then; 0: was not */
-    unsigned last_burst; /* frames found when it was last looked at */
-    uint64_t restless_until_ns;   /* it seemed dense and was not: no rest until then */
-    bool is_resting;              /* ... since its traffic is dense; nobody sees when they come */
-    struct traffic arrivals;      /* frames taken */
-    uint64_t updated_ns;          /* when kick_rule was last derived */
+    uint64_t look_ns;     /* it was asked for a kick for several frames: look by then; 0: was not */
+    bool is_resting;      /* ... since its traffic is dense: nobody sees when they come ... */
+    uint64_t kick_due_ns; /* ... and by what is known of it it kicks then */
+    uint64_t restless_until_ns; /* it seemed dense and was not: no rest until then */
+    unsigned last_burst;     /* frames found when it was last looked at; when nobody looked, many */
+    struct traffic arrivals; /* frames taken */
+    uint64_t updated_ns;     /* when kick_rule was last derived */
     struct hold_rule kick_rule;   /* how its kicks, and calls that give buffers back, are grouped */
     struct hold_group given_back; /* frames given back that its sender was not told of ... */
     uint64_t given_back_bytes;    /* ... and their bytes */

@@ -173,6 +173,8 @@ static enum guest_fault frame_take_chain(struct vhost_queue *queue, uint16_t gue
     return fault;
 }
 
+static_assert(VIRTQ_SIZE_MAX <= UINT16_MAX + 1, "a slot's number fits source_slot");
+
 /* Notes that the chain is ours now; the frame's slot names it from here on. */
 static void outstanding_add(struct vhost_queue *queue, uint16_t head, struct frame *frame)
 {
@@ -208,6 +210,8 @@ static uint64_t frame_cost_bytes(const struct frame *frame)
  */
 static void prefetch_head(const struct iovec *piece)
 {
+    if (CV_UNLIKELY(!piece->iov_base))
+        return;
     __builtin_prefetch(piece->iov_base);
     __builtin_prefetch(piece->iov_base + CV_CACHE_LINE_BYTES);
 }

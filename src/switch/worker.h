@@ -126,7 +126,7 @@ struct worker {
     struct lane *open[LANES_MAX]; /* lanes whose convoys are not empty */
     uint64_t next_due_ns;         /* when the next convoy departs or is given up */
     uint64_t look_due_ns;         /* when a queue that was asked for a group must be looked at */
-    bool is_resting;              /* ... and it is a dense one */
+    uint64_t kick_due_ns;         /* when the first of those that rest is expected to kick */
     double wake_s;                /* measured: how late a timer wakes us, decaying mean */
     uint64_t learnt_ns;           /* when wake_s last was */
     double look_s;                /* measured: a look at the descriptors, decaying mean */
@@ -205,8 +205,8 @@ void worker_poll_queue(struct worker *worker, struct port_queue *queue);
 void worker_end_rest(const struct worker *worker, struct port_queue *queue);
 /* After a round that moved something: looks for wake-ups now and then. */
 void worker_glance(struct worker *worker);
-/* After a round that moved nothing: arms queues that were idle for long, sleeps when all are armed.
- */
+/* After a round that moved nothing, or all that was to be had of dense queues: arms queues that
+ * were idle for long or are dense, sleeps when all are armed. */
 void worker_rest(struct worker *worker);
 /* Any thread: makes a sleeping worker look. */
 void worker_wake(struct worker *worker);

@@ -3,9 +3,11 @@
  * kick, or for one kick for several frames when its traffic tells that they come soon; then it is
  * looked at once more in time. The while is at most the worker's poll_ns, and shorter for a queue
  * whose kicks have shown that it is silent for longer as a rule: polling it would find nothing, and
- * would take a processor that a guest may need. When no queue is left to poll, the thread sleeps in
- * epoll until a kick, a request of another thread, or the moment at which a convoy is due. With no
- * convoy waiting there is no timer, so an idle switch uses no processor time at all.
+ * would take a processor that a guest may need. A queue whose traffic is dense may rest although it
+ * had frames a moment ago: asked for one kick for a convoy. When no queue is left to poll, the
+ * thread sleeps in epoll until a kick, a request of another thread, or the moment at which a convoy
+ * is due. With no convoy waiting there is no timer, so an idle switch uses no processor time at
+ * all.
  *
  * Descriptors are watched for edges: every kick is an event of its own, and nobody has to read
  * the eventfd to clear it.
@@ -41,6 +43,9 @@ enum { MEAN_SAMPLES = 16 };
 #define WAKE_S_MAX        100e-6
 #define LEARNING_SLEEP_NS UINT64_C(50000)
 #define LEARN_AGAIN_NS    UINT64_C(100000000)
+
+static_assert(HOLD_PACKETS_MAX / REST_BURST_SHARE < BURST_FRAMES_MAX,
+              "a queue that pays its debt is never taken for one without frames");
 
 /* An event names its queue; the lowest bit of the pointer says which direction. */
 enum { WAKE_FROM = 0, WAKE_TO = 1 };
@@ -216,6 +221,9 @@ static bool arm_queue(struct worker *worker, struct port_queue *queue, unsigned 
     }
     queue->look_ns = may_group ? worker->now_ns + rule->time_max_ns : 0;
     queue->is_resting = dense_packets > 0;
+    if (queue->is_resting)
+        queue->kick_due_ns =
+            worker->now_ns + (uint64_t)(dense_packets * 1e9 / queue->arrivals.rate);
     return true;
 }
 
@@ -233,7 +241,7 @@ static bool arm_idle_queues(struct worker *worker, bool may_rest)
     bool is_polling = false;
     unsigned kept = 0;
 
-    worker->is_resting = false;
+    worker->kick_due_ns = UINT64_MAX;
     worker->look_due_ns = UINT64_MAX;
     for (unsigned i = 0; i < worker->polled_count; i++) {
         struct port_queue *queue = worker->polled[i];
@@ -251,7 +259,8 @@ static bool arm_idle_queues(struct worker *worker, bool may_rest)
          * end the sleep. */
         if (queue->is_held_back)
             continue;
-        worker->is_resting |= queue->is_resting;
+        if (queue->is_resting)
+            worker->kick_due_ns = CV_MIN(worker->kick_due_ns, queue->kick_due_ns);
         if (queue->look_ns)
             worker->look_due_ns = CV_MIN(worker->look_due_ns, queue->look_ns);
         else
@@ -329,13 +338,13 @@ static void sleep_for(struct worker *worker, uint64_t left_ns)
 /*
  * How long to sleep for something that is due: a timer wakes late, so it is set early, and what is
  * too near to be slept for is looked at at once (0). Now and then half of that time is slept, or a
- * spell of late timers would never be known to be over. Where a queue rests its kick comes before
- * any timer, as a rule, and what is due departs with that.
+ * spell of late timers would never be known to be over. Where a queue rests that will have
+ * kicked before then, by what is known of it, the timer is only for the case that it does not.
  */
 static uint64_t sleep_ns(const struct worker *worker, uint64_t now_ns, uint64_t due_ns)
 {
     uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
-    uint64_t early_ns = worker->is_resting ? 0 : (uint64_t)(worker->wake_s * 1e9);
+    uint64_t early_ns = worker->kick_due_ns <= due_ns ? 0 : (uint64_t)(worker->wake_s * 1e9);
 
     if (left_ns > early_ns)
         return left_ns - early_ns;
