@@ -204,14 +204,14 @@ static unsigned dense_packets(const struct worker *worker, const struct port_que
  * several frames; both are looked at once more in time. The others, and whoever kept silent till
  * then, for a kick for the next frame. True: it is asked, and it will kick.
  */
-static bool arm_queue(struct worker *worker, struct port_queue *queue, unsigned dense_packets)
+static bool arm_queue(struct worker *worker, struct port_queue *queue, unsigned dense)
 {
     const struct hold_rule *rule = &queue->kick_rule;
     bool may_group = !queue->look_ns && queue->groups_kicks && rule->time_max_ns > 0;
     unsigned packets = 1;
 
-    if (dense_packets > 0)
-        packets = dense_packets;
+    if (dense > 0)
+        packets = dense;
     else if (may_group)
         packets = CV_MIN(rule->packets_max, queue->owed_max);
     worker_end_rest(worker, queue);
@@ -220,10 +220,9 @@ static bool arm_queue(struct worker *worker, struct port_queue *queue, unsigned 
         return false;
     }
     queue->look_ns = may_group ? worker->now_ns + rule->time_max_ns : 0;
-    queue->is_resting = dense_packets > 0;
+    queue->is_resting = dense > 0;
     if (queue->is_resting)
-        queue->kick_due_ns =
-            worker->now_ns + (uint64_t)(dense_packets * 1e9 / queue->arrivals.rate);
+        queue->kick_due_ns = worker->now_ns + (uint64_t)(dense * 1e9 / queue->arrivals.rate);
     return true;
 }
 
