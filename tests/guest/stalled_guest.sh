@@ -12,7 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/daemon.sh"
 test_begin linux.uml iperf3 busybox jq cc
 
-ROUNDS=3
+ROUNDS_MIN=3 ROUNDS_MAX=9
 
 # Neither ARP nor IPv6 may multiply frames: what goes in must come out once, or be counted.
 no_broadcasts() {
@@ -70,11 +70,17 @@ loses() { # SNAPSHOT FRAMES
     (($(grown "$1" vm2 .dropped) > $2))
 }
 
-# Streams to vm3 while vm2 runs and while it does not, in turn; the best of each is compared, which
-# is what the load of the machine disturbs least.
+# Prints the middle one of the lines of standard input, the lower of two.
+median() {
+    sort -n | awk '{ value[NR] = $1 } END { print value[int((NR + 1) / 2)] }'
+}
+
+# Streams to vm3 while vm2 runs and while it does not, in turn. A busy machine makes single streams
+# several times slower or faster, so the median of the pairs' ratios is what counts, and while it is
+# too low more pairs are measured: chance cannot keep it low for long.
 third_keeps_rate() {
-    local running stopped best_running=0 best_stopped=0
-    for ((round = 0; round < ROUNDS; round++)); do
+    local running stopped percents='' keeps=0
+    for ((round = 1; round <= ROUNDS_MAX && (round <= ROUNDS_MIN || keeps < 80); round++)); do
         running=$(iperf_mbit vm1 10.0.0.3) || return 1
         snapshot stopped
         signal_vm2 STOP
@@ -82,10 +88,10 @@ third_keeps_rate() {
         stopped=$(iperf_mbit vm1 10.0.0.3) || return 1
         signal_vm2 CONT
         echo "    vm1 -> vm3: $running Mbit/s while vm2 runs, $stopped while it is stopped"
-        ((running > best_running)) && best_running=$running
-        ((stopped > best_stopped)) && best_stopped=$stopped
+        percents+=$((stopped * 100 / (running + 1)))$'\n'
+        keeps=$(printf %s "$percents" | median)
     done
-    holds "$best_stopped * 100 >= $best_running * 80"
+    holds "$keeps >= 80"
 }
 
 nothing_waits() {
