@@ -69,6 +69,27 @@ static inline void convoy_load(struct convoy *convoy, struct frame *frame)
         convoy_seal_until(convoy, convoy->loaded);
 }
 
+/* Places for frames that come aboard next, one after the other; *ret_count is how many there are.
+ */
+static inline struct frame **convoy_places(struct convoy *convoy, unsigned *ret_count)
+{
+    unsigned next = convoy->first + convoy->count;
+
+    *ret_count =
+        CV_MIN(CONVOY_FRAMES_MAX - convoy->packets, (unsigned)CV_COUNT_OF(convoy->frames) - next);
+    return &convoy->frames[next];
+}
+
+/* Frames were put into the first `count` places: of one known flow, and meant for this port alone.
+ */
+static inline void convoy_fill(struct convoy *convoy, unsigned count)
+{
+    convoy->count += count;
+    convoy->packets += count;
+    convoy->loaded += count;
+    assert(convoy->packets <= CONVOY_FRAMES_MAX);
+}
+
 /*
  * Takes a frame aboard that may be merged (merge_concerns) for a receiver with `offloads`, into the
  * last frame of its flow if there is one that it continues. True: it was; otherwise it is a frame

@@ -32,13 +32,10 @@ static inline bool merge_may_verify(const struct frame *frame)
     return !(frame->facts.flags & FRAME_UDP) || (field[0] | field[1]) != 0;
 }
 
-/*
- * True when the frame is of a kind whose super-packets a receiver with `offloads` takes: whole TCP
- * or UDP over IPv4 or IPv6, seen by one convoy alone. All other frames pass by without a word.
- */
-static inline bool merge_concerns(const struct frame *frame, unsigned offloads)
+/* True when a receiver with `offloads` takes super-packets of frames with these facts (enum
+ * frame_flags): whole TCP or UDP over IPv4 or IPv6. */
+static inline bool merge_concerns_kind(unsigned flags, unsigned offloads)
 {
-    unsigned flags = frame->facts.flags;
     unsigned needs;
 
     if (flags & FRAME_TCP)
@@ -48,7 +45,14 @@ static inline bool merge_concerns(const struct frame *frame, unsigned offloads)
     else
         return false;
     needs |= OFFLOAD_CSUM;
-    return (offloads & needs) == needs && !frame->is_shared;
+    return (offloads & needs) == needs;
+}
+
+/* The same of a frame, which must be seen by one convoy alone. All others pass by without a word.
+ */
+static inline bool merge_concerns(const struct frame *frame, unsigned offloads)
+{
+    return merge_concerns_kind(frame->facts.flags, offloads) && !frame->is_shared;
 }
 
 /* True when both frames carry the same Ethernet header and tags, addresses, protocol and ports. */

@@ -277,10 +277,19 @@ unsigned vhost_receive(struct port_queue *base, struct frame_pool *pool, struct 
 void vhost_give_back(struct port_queue *base, struct frame *const *frames, unsigned count)
 {
     struct vhost_queue *queue = vhost_queue_of(base);
+    uint32_t mask = queue->from_guest.size - 1;
 
-    for (unsigned i = 0; i < count; i++)
-        queue->outstanding[frames[i]->source_slot].is_done = true;
-    queue->done_count += count;
+    for (unsigned i = 0; i < count; i++) {
+        struct vhost_outstanding *chain = &queue->outstanding[frames[i]->source_slot];
+
+        if (CV_LIKELY(frames[i]->source_slot == (queue->oldest & mask))) {
+            virtq_use(&queue->from_guest, chain->head, 0);
+            queue->oldest++;
+        } else {
+            chain->is_done = true;
+            queue->done_count++;
+        }
+    }
 }
 
 /* The guest can go on sending while what it sent is still out. */

@@ -72,16 +72,18 @@ static void release_one(struct worker *worker, struct frame *frame)
         release_run(worker, &frame, 1);
 }
 
-/* Frames from the first on that can be released at once: of one queue of ours, each held by one
- * convoy and in no row. */
+/* Frames from the first on that can be dealt with as one: taken together from one queue of ours,
+ * each held by one convoy and in no row. */
 static unsigned run_length(const struct worker *worker, struct frame *const *frames, unsigned count)
 {
     const struct port_queue *source = frames[0]->source;
+    uint64_t arrived_ns = frames[0]->arrived_ns;
     unsigned length = 0;
 
     if (CV_UNLIKELY(source->worker != worker->id))
         return 0;
-    while (length < count && frames[length]->source == source && frames[length]->holders == 1 &&
+    while (length < count && frames[length]->source == source &&
+           frames[length]->arrived_ns == arrived_ns && frames[length]->holders == 1 &&
            frames[length]->merged_count == 0)
         length++;
     return length;
@@ -256,12 +258,12 @@ static void lane_blocked(struct worker *worker, struct lane *lane)
 static unsigned frames_delivered(struct worker *worker, struct lane *lane, unsigned count)
 {
     struct frame **frames = convoy_frames(&lane->convoy);
-    unsigned packets = worker_note_residence(worker, lane, count);
+    unsigned run = run_length(worker, frames, count);
+    unsigned packets = worker_note_residence(worker, lane, count, run);
 
     convoy_unload(&lane->convoy, count, packets);
-    for (unsigned i = 0; i < count;) {
-        unsigned run = run_length(worker, frames + i, count - i);
-
+    for (unsigned i = 0; i < count;
+         run = i < count ? run_length(worker, frames + i, count - i) : 0) {
         if (CV_LIKELY(run > 0))
             release_run(worker, frames + i, run);
         else
@@ -347,8 +349,8 @@ static bool is_wanted_back(const struct worker *worker, const struct convoy *con
     return false;
 }
 
-/* True when something is to be done for the lane now. A blocked one is tried in every round: that
- * costs one look at an index. Where only calls wait, data goes at once. */
+/* True when something is to be done for the lane until then. A blocked one is tried in every round:
+ * that costs one look at an index. Where only calls wait, data goes at once. */
 static bool lane_is_due(const struct worker *worker, const struct lane *lane)
 {
     bool has_data = lane->convoy.count > 0;
@@ -358,7 +360,7 @@ static bool lane_is_due(const struct worker *worker, const struct lane *lane)
            lane_due_ns(worker, lane) <= worker->now_ns || is_wanted_back(worker, &lane->convoy);
 }
 
-/* Convoys that are due depart; the others stay in the list. True: something departed. */
+/* Convoys that are due until then depart; the others stay in the list. True: something departed. */
 static bool depart_due(struct worker *worker)
 {
     unsigned kept = 0;
@@ -412,11 +414,16 @@ static uint64_t frame_cost_bytes(const struct frame *frame)
                   offload_segments(&frame->vnet, &frame->facts, frame->len) * SEGMENT_COST_BYTES);
 }
 
-static void load_or_merge(struct lane *lane, struct frame *frame)
+/* The offloads for whose sake frames are merged. */
+static unsigned lane_merges(const struct lane *lane)
 {
     /* While the port is paused the control thread may change them; then the convoy is sealed. */
-    unsigned offloads =
-        lane->outlet->merge ? __atomic_load_n(&lane->queue->offloads, __ATOMIC_RELAXED) : 0;
+    return lane->outlet->merge ? __atomic_load_n(&lane->queue->offloads, __ATOMIC_RELAXED) : 0;
+}
+
+static void load_or_merge(struct lane *lane, struct frame *frame)
+{
+    unsigned offloads = lane_merges(lane);
     enum merge_refusal refusal;
 
     if (CV_LIKELY(!merge_concerns(frame, offloads))) {
@@ -463,9 +470,9 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
 }
 
 /* Which queue of the port: always the same for the frames of one flow. */
-static struct lane *outlet_lane(const struct outlet *outlet, const struct frame *frame)
+static struct lane *outlet_lane(const struct outlet *outlet, const struct frame_facts *facts)
 {
-    return outlet->open[outlet->open_count == 1 ? 0 : frame->facts.flow_hash % outlet->open_count];
+    return outlet->open[outlet->open_count == 1 ? 0 : facts->flow_hash % outlet->open_count];
 }
 
 static bool outlet_takes(const struct outlet *outlet)
@@ -495,7 +502,7 @@ static void frame_flood(struct worker *worker, struct frame *frame)
             continue;
         frame->holders++;
         copies++;
-        worker_load(worker, outlet_lane(outlet, frame), frame);
+        worker_load(worker, outlet_lane(outlet, &frame->facts), frame);
     }
     if (copies == 0)
         counter_add(&worker->outlets[from].counters.drops[DROP_NO_DESTINATION], 1);
@@ -510,7 +517,7 @@ static bool must_push_back(const struct worker *worker, const struct outlet *out
 
     if (CV_LIKELY(outlet->full != FULL_PUSH_BACK) || !frame->source->can_wait)
         return false;
-    lane = outlet_lane(outlet, frame);
+    lane = outlet_lane(outlet, &frame->facts);
     return lane->queue->worker == worker->id && convoy_is_full(&lane->convoy);
 }
 
@@ -557,7 +564,7 @@ static bool switch_frame(struct worker *worker, struct frame *frame)
     }
     if (CV_UNLIKELY(must_push_back(worker, to, frame)))
         return false;
-    worker_load(worker, outlet_lane(to, frame), frame);
+    worker_load(worker, outlet_lane(to, &frame->facts), frame);
     return true;
 }
 
@@ -582,6 +589,7 @@ static void find_facts(struct frame_pattern *pattern, struct frame *frame)
         return;
     pattern->misses = 0;
     pattern->skipped = PATTERN_SKIPPED;
+    pattern->words = 0; /* it is not that of the frames to come */
 }
 
 static void parse(struct worker *worker, struct frame *frame)
@@ -593,6 +601,90 @@ static void parse(struct worker *worker, struct frame *frame)
         frame->drop = DROP_MALFORMED;
     else if (CV_UNLIKELY(!offload_check(&frame->vnet, &frame->facts, frame->head_len, frame->len)))
         frame->drop = DROP_BAD_OFFLOAD;
+}
+
+/* --- 2 to 4, for frames that are like the one before --- */
+
+/*
+ * Frames of a burst that fit the pattern of the last one that was loaded: the same facts, the same
+ * way, the same lane. What was decided for that one holds for them, so they come aboard at the
+ * price of a comparison.
+ */
+struct train {
+    struct lane *lane;
+    struct frame **places; /* in the lane's convoy ... */
+    unsigned room;         /* ... so many */
+    unsigned count;        /* frames put into them */
+};
+
+/* The lane of the last frame, if others like it may be loaded there without a question; else NULL.
+ */
+static struct lane *train_lane(const struct worker *worker)
+{
+    const struct frame_pattern *pattern = &worker->pattern;
+    const struct outlet *outlet = &worker->outlets[worker->last_way.verdict.port];
+    struct lane *lane;
+
+    if (pattern->words == 0 || !worker->last_way.is_known || outlet->state != OUTLET_UP ||
+        memcmp(pattern->value, worker->last_way.addresses, FRAME_ADDRESSES_BYTES) != 0)
+        return NULL;
+    lane = outlet_lane(outlet, &pattern->facts);
+    return lane->queue->worker == worker->id && lane->is_open && !lane->convoy.blocked_since_ns &&
+                   !merge_concerns_kind(pattern->facts.flags, lane_merges(lane))
+               ? lane
+               : NULL;
+}
+
+/* After a frame was switched: those behind it may be like it. */
+static struct train train_begin(const struct worker *worker)
+{
+    struct train train = {.lane = train_lane(worker)};
+    const struct hold_rule *rule;
+
+    if (!train.lane)
+        return train;
+    train.places = convoy_places(&train.lane->convoy, &train.room);
+    rule = &train.lane->controller.rule;
+    /* The frame that makes the group complete is loaded as any other, and has it depart. */
+    if (rule->time_max_ns > 0) {
+        unsigned complete = train.lane->waiting.packets + 1;
+
+        train.room =
+            rule->packets_max > complete ? CV_MIN(train.room, rule->packets_max - complete) : 0;
+    }
+    return train;
+}
+
+static bool train_takes(const struct worker *worker, const struct train *train,
+                        const struct frame *frame)
+{
+    return train->count < train->room && !frame->drop && !frame->vnet.flags &&
+           frame->vnet.gso_type == VNET_HDR_GSO_NONE &&
+           frame_pattern_fits(&worker->pattern, frame->head, frame->len);
+}
+
+static void train_add(const struct worker *worker, struct train *train, struct frame *frame)
+{
+    frame->facts = worker->pattern.facts;
+    frame->vnet = (struct virtio_net_hdr){.hdr_len = frame->facts.payload_offset};
+    train->places[train->count++] = frame;
+}
+
+/* What worker_load does for one frame, for all of them. */
+static void train_end(struct worker *worker, struct train *train, struct port_queue *source)
+{
+    struct lane *lane = train->lane;
+
+    train->room = 0;
+    if (train->count == 0)
+        return;
+    source->debt_bytes += (worker->pattern.frame_len + FRAME_COST_BYTES) * train->count;
+    worker->loaded_count += train->count;
+    lane->fresh += train->count;
+    hold_group_add(&lane->waiting, train->count, worker->pattern.facts.flags & FRAME_EXPRESS,
+                   worker->now_ns);
+    convoy_fill(&lane->convoy, train->count);
+    train->count = 0;
 }
 
 /* --- 1 receive --- */
@@ -618,12 +710,8 @@ static bool serve_stash(struct worker *worker, struct port_queue *queue)
     return true;
 }
 
-static void count_burst(struct port_queue *queue, struct frame *const *frames, unsigned count)
+static void count_burst(struct port_queue *queue, unsigned count, uint64_t bytes)
 {
-    uint64_t bytes = 0;
-
-    for (unsigned i = 0; i < count; i++)
-        bytes += frames[i]->len;
     queue->bursts++;
     counter_add(&queue->counters->from_bursts, 1);
     counter_add(&queue->counters->from_packets, count);
@@ -654,7 +742,9 @@ static unsigned burst_limit(const struct worker *worker, struct port_queue *queu
 static bool serve_queue(struct worker *worker, struct port_queue *queue)
 {
     struct frame *frames[BURST_FRAMES_MAX];
+    struct train train = {0};
     unsigned count, first;
+    uint64_t bytes = 0;
 
     worker->last_way.is_known = false;
     first = queue->stash_first;
@@ -672,16 +762,25 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
         return false;
     queue->active_ns = worker->now_ns;
     queue->outstanding += count;
-    count_burst(queue, frames, count);
     worker_note_taken(worker, queue, count);
     for (unsigned i = 0; i < count; i++) {
         if (i + FRAME_PREFETCH_AHEAD < count)
             frame_prefetch(frames[i + FRAME_PREFETCH_AHEAD]);
+        bytes += frames[i]->len;
         frame_init(frames[i], worker->now_ns);
+        if (train_takes(worker, &train, frames[i])) {
+            train_add(worker, &train, frames[i]);
+            continue;
+        }
+        train_end(worker, &train, queue);
         parse(worker, frames[i]);
         if (CV_UNLIKELY(queue->stash_count > 0) || CV_UNLIKELY(!switch_frame(worker, frames[i])))
             queue->stash[queue->stash_count++] = frames[i];
+        else
+            train = train_begin(worker);
     }
+    train_end(worker, &train, queue);
+    count_burst(queue, count, bytes);
     queue->is_held_back = queue->stash_count > 0; /* its guest may have no reason to kick again */
     return true;
 }

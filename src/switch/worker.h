@@ -171,9 +171,11 @@ void worker_settle(struct worker *worker);
 
 /* What came for the lane is told to its controller, which derives a new rule now and then. */
 void worker_inform_controller(struct worker *worker, struct lane *lane);
-/* The first `count` frames aboard (at least one) have just been delivered. Returns the packets that
- * they were when they arrived. */
-unsigned worker_note_residence(struct worker *worker, struct lane *lane, unsigned count);
+/* The first `count` frames aboard (at least one) have just been delivered; the first `alike` of them
+ * arrived together, and none of these is a row. Returns the packets that all were when they arrived.
+ */
+unsigned worker_note_residence(struct worker *worker, struct lane *lane, unsigned count,
+                               unsigned alike);
 /* Looks whether guests that were called have looked since. */
 void worker_look_for_answers(struct worker *worker);
 /* Answers are no longer watched for: of one port (its rings may go), or of all (NULL). */

@@ -45,14 +45,15 @@ static void note_residence(struct lane *lane, uint64_t arrived_ns, uint64_t now_
                      packets);
 }
 
-unsigned worker_note_residence(struct worker *worker, struct lane *lane, unsigned count)
+unsigned worker_note_residence(struct worker *worker, struct lane *lane, unsigned count,
+                               unsigned alike)
 {
     struct frame **frames = convoy_frames(&lane->convoy);
     uint64_t arrived_ns = frames[0]->arrived_ns;
-    unsigned packets = 0, noted = 0;
+    unsigned packets = alike, noted = 0;
 
     /* Those of a burst have one time: they are recorded together. */
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = alike; i < count; i++) {
         const struct frame *frame = frames[i];
 
         for (unsigned left = frame->merged_count + 1u; left > 0; left--, packets++) {

@@ -303,6 +303,7 @@ void frame_pattern_learn(struct frame_pattern *pattern, const uint8_t *head, siz
         facts->l4_offset != ETHER_HEADER_BYTES + l3_bytes)
         return;
     memset(pattern->mask, 0, sizeof(pattern->mask));
+    memset(pattern->value, 0, sizeof(pattern->value));
     end = mask_fill((uint8_t *)pattern->mask, facts);
     pattern->words = (unsigned)((end + sizeof(uint64_t) - 1) / sizeof(uint64_t));
     if (pattern->words * sizeof(uint64_t) > head_len) {

@@ -62,9 +62,8 @@ static inline mac_addr frame_src(const uint8_t *head)
 void frame_parse(const uint8_t *head, size_t head_len, size_t frame_len,
                  struct frame_facts *ret_facts);
 
-enum {
-    FRAME_PATTERN_WORDS = 9
-}; /* Ethernet, IPv6, and TCP to its flags, in words of eight bytes */
+/* Ethernet, IPv6, and TCP to its flags, in words of eight bytes; even, for pairs of them. */
+enum { FRAME_PATTERN_WORDS = 10 };
 
 /*
  * A frame that has been parsed, reduced to what its facts depend on. Frames come in trains of one
@@ -86,8 +85,11 @@ struct frame_pattern {
 void frame_pattern_learn(struct frame_pattern *pattern, const uint8_t *head, size_t head_len,
                          size_t frame_len, const struct frame_facts *facts);
 
-/* True when frame_parse would find the facts of the pattern. Of frames of one length as many bytes
- * must be at hand as were of the one that was learnt. */
+/*
+ * True when frame_parse would find the facts of the pattern. Of frames of one length as many bytes
+ * must be at hand as were of the one that was learnt; FRAME_PATTERN_WORDS are read of any, so that
+ * the comparison is the same few steps for all.
+ */
 static inline bool frame_pattern_fits(const struct frame_pattern *pattern, const uint8_t *head,
                                       size_t frame_len)
 {
@@ -95,7 +97,7 @@ static inline bool frame_pattern_fits(const struct frame_pattern *pattern, const
 
     if (pattern->words == 0 || frame_len != pattern->frame_len)
         return false;
-    for (unsigned i = 0; i < pattern->words; i++) {
+    for (unsigned i = 0; i < FRAME_PATTERN_WORDS; i++) {
         uint64_t word;
 
         memcpy(&word, head + sizeof(word) * i, sizeof(word));

@@ -6,6 +6,7 @@ enum {
     ETHERTYPE_TEST = 0x88b5, /* IEEE 802: local experiments */
     MARK_OFFSET = 16,        /* behind the Ethernet header; in segments it leads the payload */
     MARK_BYTES = 12,
+    DATAGRAM_HEADER_BYTES = ETHER_HEADER_BYTES + IPV4_HEADER_BYTES + UDP_HEADER_BYTES,
     FLOW_PORT = 4000, /* and those above: one for each queue */
     PORT_DISCARD = 9,
     WINDOW = 1000,
@@ -59,9 +60,12 @@ static void mark_write(uint8_t *to, struct fake_mark mark)
 
 struct fake_mark fake_frame_mark(const struct frame *frame)
 {
-    bool is_segment = bytes_load_be16(frame->head + 12) == ETHERTYPE_IPV4;
-    const uint8_t *mark = frame->head + (is_segment ? FAKE_SEGMENT_HEADER_BYTES : MARK_OFFSET);
+    const uint8_t *mark = frame->head + MARK_OFFSET;
 
+    if (bytes_load_be16(frame->head + 12) == ETHERTYPE_IPV4)
+        mark = frame->head + (frame->head[ETHER_HEADER_BYTES + 9] == PROTOCOL_UDP
+                                  ? DATAGRAM_HEADER_BYTES
+                                  : FAKE_SEGMENT_HEADER_BYTES);
     return (struct fake_mark){bytes_load_be32(mark), bytes_load_be64(mark + 4)};
 }
 
@@ -77,14 +81,15 @@ static struct fake_flow *flow_of(struct fake_queue *queue, mac_addr dst)
     return &queue->flows[i];
 }
 
-static void ip_write(uint8_t *ip, unsigned queue_id, mac_addr dst, uint32_t bytes, uint16_t id)
+static void ip_write(uint8_t *ip, uint8_t protocol, unsigned queue_id, mac_addr dst, uint32_t bytes,
+                     uint16_t id)
 {
     ip[0] = 0x45;
     bytes_store_be16(ip + IPV4_TOTAL_LENGTH_OFFSET, (uint16_t)bytes);
     bytes_store_be16(ip + IPV4_ID_OFFSET, id);
     bytes_store_be16(ip + IPV4_FRAGMENT_OFFSET, 0x4000); /* don't fragment */
     ip[IPV4_TTL_OFFSET] = 64;
-    ip[9] = PROTOCOL_TCP;
+    ip[9] = protocol;
     bytes_store_be32(ip + IPV4_ADDRESSES_OFFSET, 0x0a000000 + queue_id);
     bytes_store_be32(ip + IPV4_ADDRESSES_OFFSET + 4, 0x0a010000 + (uint32_t)(dst & 0xffff));
     bytes_store_be16(ip + IPV4_CHECKSUM_OFFSET, (uint16_t)~fake_frame_sum(ip, IPV4_HEADER_BYTES));
@@ -123,13 +128,31 @@ static unsigned segment_write(struct frame *frame, struct fake_queue *queue,
         flow->ip_id++;
     }
     ethernet_write(frame->head, arrival->dst, fake_port_mac(queue->base.port->id), ETHERTYPE_IPV4);
-    ip_write(ip, queue->id, arrival->dst, arrival->len - ETHER_HEADER_BYTES, next.ip_id);
+    ip_write(ip, PROTOCOL_TCP, queue->id, arrival->dst, arrival->len - ETHER_HEADER_BYTES,
+             next.ip_id);
     tcp_write(ip + IPV4_HEADER_BYTES, arrival, queue->id, next.sequence);
     mark_write(frame->head + FAKE_SEGMENT_HEADER_BYTES, mark);
     frame->vnet = (struct virtio_net_hdr){.flags = VNET_HDR_F_NEEDS_CSUM,
                                           .csum_start = ETHER_HEADER_BYTES + IPV4_HEADER_BYTES,
                                           .csum_offset = TCP_CHECKSUM_OFFSET};
     return 1 + (unsigned)(flow - queue->flows);
+}
+
+static void datagram_write(struct frame *frame, const struct fake_queue *queue,
+                           const struct fake_arrival *arrival, struct fake_mark mark)
+{
+    uint8_t *ip = frame->head + ETHER_HEADER_BYTES, *udp = ip + IPV4_HEADER_BYTES;
+    uint32_t bytes = arrival->len - ETHER_HEADER_BYTES;
+    unsigned port_id = queue->base.port->id;
+
+    ethernet_write(frame->head, arrival->dst, fake_port_mac(port_id), ETHERTYPE_IPV4);
+    ip_write(ip, PROTOCOL_UDP, port_id, arrival->dst, bytes, (uint16_t)mark.number);
+    bytes_store_be16(udp, (uint16_t)(FLOW_PORT + port_id));
+    bytes_store_be16(udp + 2, PORT_DISCARD);
+    bytes_store_be16(udp + 4, (uint16_t)(bytes - IPV4_HEADER_BYTES));
+    mark_write(frame->head + DATAGRAM_HEADER_BYTES, mark);
+    if (arrival->is_refused)
+        frame->vnet.gso_type = VNET_HDR_GSO_TCPV4;
 }
 
 unsigned fake_frame_write(struct frame *frame, struct fake_queue *queue,
@@ -141,7 +164,8 @@ unsigned fake_frame_write(struct frame *frame, struct fake_queue *queue,
     unsigned flow = 0;
 
     static_assert(FAKE_SEGMENT_HEADER_BYTES + MARK_BYTES <= FAKE_SEGMENT_BYTES_MIN &&
-                      MARK_OFFSET + MARK_BYTES <= FAKE_FRAME_BYTES_MIN,
+                      MARK_OFFSET + MARK_BYTES <= FAKE_FRAME_BYTES_MIN &&
+                      DATAGRAM_HEADER_BYTES + MARK_BYTES <= FAKE_FRAME_BYTES_MIN,
                   "the mark lies in the head");
     memset(frame->head, 0, head_len);
     frame->vnet = (struct virtio_net_hdr){0};
@@ -151,6 +175,8 @@ unsigned fake_frame_write(struct frame *frame, struct fake_queue *queue,
     frame->piece_count = arrival->len > head_len;
     if (arrival->is_segment) {
         flow = segment_write(frame, queue, arrival, mark);
+    } else if (arrival->is_datagram) {
+        datagram_write(frame, queue, arrival, mark);
     } else {
         ethernet_write(frame->head, arrival->dst, fake_port_mac(queue->base.port->id),
                        arrival->is_express ? ETHERTYPE_ARP : ETHERTYPE_TEST);

@@ -75,7 +75,7 @@ static uint64_t copies_of(const struct fake_queue *queue, const struct fake_arri
 {
     const struct fake_port *port = CV_CONTAINER_OF(queue->base.port, struct fake_port, base);
 
-    if (arrival->is_wrong || !port->copies_of)
+    if (arrival->is_wrong || arrival->is_refused || !port->copies_of)
         return 1;
     return port->copies_of(port->context, queue, arrival->dst);
 }
@@ -209,7 +209,8 @@ static void arrive_alike(struct fake_queue *queue, const struct fake_arrival *ar
 
 void fake_queue_arrive_for(struct fake_queue *queue, unsigned port_id, unsigned count)
 {
-    struct fake_arrival arrival = {.dst = fake_port_mac(port_id), .len = FAKE_FRAME_BYTES_MIN};
+    struct fake_arrival arrival = {
+        .dst = fake_port_mac(port_id), .len = FAKE_FRAME_BYTES_MIN, .is_datagram = true};
 
     arrive_alike(queue, &arrival, count);
 }

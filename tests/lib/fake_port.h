@@ -32,6 +32,8 @@ struct fake_arrival {
     bool is_wrong;       /* shorter than an Ethernet header */
     bool is_segment;     /* TCP, the next of the flow from this queue to `dst` ... */
     bool is_misplaced;   /* ... or one with a sequence number from elsewhere */
+    bool is_datagram;    /* UDP without a checksum, of the flow from this port to `dst` ... */
+    bool is_refused;     /* ... that asks for an offload which does not fit it */
     uint64_t arrived_ns; /* set by fake_queue_arrive */
 };
 
@@ -156,7 +158,7 @@ static inline struct fake_queue *fake_queue_of(struct port_queue *queue)
 unsigned fake_queue_free(const struct fake_queue *queue);
 /* Announces a frame; there must be one free. Kicks if it was asked to. */
 void fake_queue_arrive(struct fake_queue *queue, const struct fake_arrival *arrival);
-/* Announces `count` frames of 60 bytes for the machine behind a port. */
+/* Announces `count` datagrams in frames of 60 bytes for the machine behind a port. */
 void fake_queue_arrive_for(struct fake_queue *queue, unsigned port_id, unsigned count);
 /* Announces `count` segments of `len` bytes of the flow to the machine behind a port. */
 void fake_queue_segments_for(struct fake_queue *queue, unsigned port_id, unsigned count,

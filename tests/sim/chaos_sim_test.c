@@ -152,6 +152,15 @@ static struct fake_arrival random_frame(struct chaos *chaos)
     return arrival;
 }
 
+/* Of a flow of equal datagrams; now and then one asks for what cannot be. */
+static struct fake_arrival random_datagram(struct chaos *chaos, mac_addr dst)
+{
+    return (struct fake_arrival){.dst = dst,
+                                 .len = FAKE_FRAME_BYTES_MIN,
+                                 .is_datagram = true,
+                                 .is_refused = sim_random(chaos->sim, 40) == 0};
+}
+
 /* Of a flow of equal segments; now and then one is short, pushed, or from elsewhere. */
 static struct fake_arrival random_segment(struct chaos *chaos, mac_addr dst, uint32_t len)
 {
@@ -175,7 +184,7 @@ static uint32_t random_segment_len(struct sim *sim)
     return lens[sim_random(sim, CV_COUNT_OF(lens))];
 }
 
-/* Frames of all kinds, some of them of one flow. */
+/* Frames of all kinds, some of them of two flows. */
 static void burst_arrives(struct chaos *chaos)
 {
     struct sim *sim = chaos->sim;
@@ -184,15 +193,20 @@ static void burst_arrives(struct chaos *chaos)
         transient ? &sim->ports[TRANSIENT_PORT].queues[0] : random_queue(chaos);
     unsigned free = fake_queue_free(queue), few = sim_random(sim, 2) ? CV_MIN(free, 5u) : free;
     unsigned count = (unsigned)sim_random(sim, 1 + few);
-    uint64_t segments_in_4 = sim_random(sim, 5);
+    uint64_t segments_in_4 = sim_random(sim, 5), datagrams_in_8 = sim_random(sim, 9);
     uint32_t segment_len = random_segment_len(sim);
-    mac_addr flow_dst = random_dst(chaos);
+    mac_addr flow_dst = random_dst(chaos), datagrams_dst = random_dst(chaos);
 
     for (unsigned i = 0; i < count; i++) {
-        bool is_segment = sim_random(sim, 4) < segments_in_4;
-        struct fake_arrival arrival =
-            is_segment ? random_segment(chaos, flow_dst, segment_len) : random_frame(chaos);
+        struct fake_arrival arrival;
 
+        if (sim_random(sim, 4) < segments_in_4)
+            arrival = random_segment(chaos, flow_dst, segment_len);
+        else if (sim_random(sim, 8) < datagrams_in_8)
+            arrival =
+                random_datagram(chaos, sim_random(sim, 30) ? datagrams_dst : random_dst(chaos));
+        else
+            arrival = random_frame(chaos);
         fake_queue_arrive(queue, &arrival);
     }
 }
