@@ -351,17 +351,17 @@ static bool is_wanted_back(const struct worker *worker, const struct convoy *con
 
 /* True when something is to be done for the lane until then. A blocked one is tried in every round:
  * that costs one look at an index. Where only calls wait, data goes at once. */
-static bool lane_is_due(const struct worker *worker, const struct lane *lane)
+static bool lane_is_due(const struct worker *worker, const struct lane *lane, uint64_t until_ns)
 {
     bool has_data = lane->convoy.count > 0;
 
     return (has_data &&
             (lane->convoy.blocked_since_ns || lane->controller.rule.place == HOLD_PLACE_CALL)) ||
-           lane_due_ns(worker, lane) <= worker->now_ns || is_wanted_back(worker, &lane->convoy);
+           lane_due_ns(worker, lane) <= until_ns || is_wanted_back(worker, &lane->convoy);
 }
 
 /* Convoys that are due until then depart; the others stay in the list. True: something departed. */
-static bool depart_due(struct worker *worker)
+static bool depart_due(struct worker *worker, uint64_t until_ns)
 {
     unsigned kept = 0;
     bool moved = false;
@@ -373,8 +373,10 @@ static bool depart_due(struct worker *worker)
         unsigned count = lane->convoy.count;
 
         worker_inform_controller(worker, lane);
-        if (lane_is_due(worker, lane)) {
+        if (lane_is_due(worker, lane, until_ns)) {
             worker_depart(worker, lane);
+            if (until_ns > worker->now_ns)
+                worker_announce(worker, lane);
             moved |= lane->convoy.count != count;
         }
         if (lane->convoy.count == 0 && lane->waiting.packets == 0) {
@@ -785,6 +787,14 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
     return true;
 }
 
+/* What departed is given back, and those are told who are to be told until then. */
+static void end_round(struct worker *worker, uint64_t until_ns)
+{
+    worker_settle(worker);
+    worker_tell_senders(worker, until_ns);
+    worker_publish_handed_back(worker);
+}
+
 bool worker_round(struct worker *worker)
 {
     bool moved = false;
@@ -792,13 +802,17 @@ bool worker_round(struct worker *worker)
     for (unsigned i = 0; i < worker->polled_count; i++) {
         moved |= serve_queue(worker, worker->polled[i]);
         if (worker->loaded_count >= ROUND_FRAMES_MAX)
-            moved |= depart_due(worker);
+            moved |= depart_due(worker, worker->now_ns);
     }
     moved |= worker_take_handed_over(worker);
-    moved |= depart_due(worker);
+    moved |= depart_due(worker, worker->now_ns);
     worker_look_for_answers(worker);
-    worker_settle(worker);
-    worker_tell_senders(worker);
-    worker_publish_handed_back(worker);
+    end_round(worker, worker->now_ns);
     return moved;
+}
+
+void worker_hasten(struct worker *worker, uint64_t until_ns)
+{
+    (void)depart_due(worker, until_ns);
+    end_round(worker, until_ns);
 }

@@ -150,6 +150,9 @@ struct worker {
 
 /* One round: everything that can move, moves. True: something did. */
 bool worker_round(struct worker *worker);
+/* Before a sleep that nothing is expected to end before `until_ns`: whose time is up until then would
+ * wait for company in vain, and goes now. */
+void worker_hasten(struct worker *worker, uint64_t until_ns);
 /* A frame has left one convoy, or ended before any; the last one gives it back. */
 void worker_release(struct worker *worker, struct frame *frame);
 /* The receiver is told of what was delivered, and what waits waits no longer. */
@@ -190,8 +193,8 @@ void worker_tell_sender(struct worker *worker, struct port_queue *queue);
 void worker_tell_sender_in_time(struct worker *worker, struct port_queue *queue);
 /* The sender is told of everything; from now on it is told at once. */
 void worker_forget_sender(struct worker *worker, struct port_queue *queue);
-/* Tells those senders whose time has come. */
-void worker_tell_senders(struct worker *worker);
+/* Tells those senders whose time comes until then. */
+void worker_tell_senders(struct worker *worker, uint64_t until_ns);
 
 /* worker_sleep.c */
 

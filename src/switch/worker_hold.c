@@ -261,7 +261,7 @@ void worker_forget_sender(struct worker *worker, struct port_queue *queue)
     worker->untold_count = kept;
 }
 
-void worker_tell_senders(struct worker *worker)
+void worker_tell_senders(struct worker *worker, uint64_t until_ns)
 {
     unsigned kept = 0;
 
@@ -269,7 +269,7 @@ void worker_tell_senders(struct worker *worker)
         struct port_queue *queue = worker->untold[i];
         uint64_t due_ns = sender_due_ns(queue);
 
-        if (due_ns > worker->now_ns && has_untold(queue)) {
+        if (due_ns > until_ns && has_untold(queue)) {
             worker->next_due_ns = CV_MIN(worker->next_due_ns, due_ns);
             worker->untold[kept++] = queue;
             continue;

@@ -384,9 +384,20 @@ void worker_learn_wake(struct worker *worker)
     }
 }
 
+/* Makes everything ready for a sleep. False: something is still worth polling. */
+static bool prepare_sleep(struct worker *worker)
+{
+    if (arm_idle_queues(worker, may_rest(worker)))
+        return false;
+    /* Those that rest send nothing before their kick: nobody need wait for them until then. */
+    if (worker->kick_due_ns != UINT64_MAX && worker->next_due_ns < worker->kick_due_ns)
+        worker_hasten(worker, worker->kick_due_ns);
+    return !arm_blocked_lanes(worker);
+}
+
 void worker_rest(struct worker *worker)
 {
-    if (arm_idle_queues(worker, may_rest(worker)) || arm_blocked_lanes(worker)) {
+    if (!prepare_sleep(worker)) {
         if (worker->now_ns - worker->looked_ns >= GLANCE_NS)
             glance(worker);
         return;

@@ -542,6 +542,30 @@ static void dense_stream_is_taken_in_groups(void **state)
     }
 }
 
+/* A call that would be due before the next kick waits for nobody: it is made before the worker
+ * sleeps, which no timer interrupts then. One that is due later waits for those who come. */
+static void nobody_waits_for_a_queue_that_rests(void **state)
+{
+    enum { GAP_NS = 500, KICK_NS = K * GAP_NS };
+    uint64_t tells[2];
+
+    (void)state;
+    for (unsigned later = 0; later < 2; later++) {
+        struct sim *sim = world_new(HOLD_FIXED);
+        struct hold_config hold = {HOLD_FIXED, .packets_max = 2 * K - 1,
+                                   .time_max_ns = later ? 2 * KICK_NS : KICK_NS / 2};
+        struct effort effort;
+
+        sim_set_hold(sim, 1, &hold, false);
+        effort = effort_of_stream(sim, GAP_NS);
+        tells[later] = sim_queue(sim, 1)->tells;
+        assert_in_range(effort.sleeps, effort.kicks, effort.kicks + 2);
+        assert_in_range(effort.idle_turns, 0, effort.kicks);
+        sim_free(sim);
+    }
+    assert_in_range(tells[1], 1, tells[0] * 3 / 4);
+}
+
 /* Likewise where the rule is derived: fewer kicks than for the smallest group worth a sleep. What
  * came during a sleep did not come together. */
 static void dense_stream_rests_by_the_model(void **state)
@@ -911,6 +935,7 @@ int main(void)
         cmocka_unit_test(loud_guest_does_not_drown_the_others),
         cmocka_unit_test(queue_that_is_held_back_rests),
         cmocka_unit_test(dense_stream_is_taken_in_groups),
+        cmocka_unit_test(nobody_waits_for_a_queue_that_rests),
         cmocka_unit_test(dense_stream_rests_by_the_model),
         cmocka_unit_test(dense_stream_that_ends_leaves_nothing),
         cmocka_unit_test(sender_that_waits_is_polled),
