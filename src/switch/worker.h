@@ -150,8 +150,8 @@ struct worker {
 
 /* One round: everything that can move, moves. True: something did. */
 bool worker_round(struct worker *worker);
-/* Before a sleep that nothing is expected to end before `until_ns`: whose time is up until then would
- * wait for company in vain, and goes now. */
+/* Before a sleep that nothing is expected to end before `until_ns`: whose time is up until then
+ * would wait for company in vain, and goes now. */
 void worker_hasten(struct worker *worker, uint64_t until_ns);
 /* A frame has left one convoy, or ended before any; the last one gives it back. */
 void worker_release(struct worker *worker, struct frame *frame);
@@ -174,8 +174,9 @@ void worker_settle(struct worker *worker);
 
 /* What came for the lane is told to its controller, which derives a new rule now and then. */
 void worker_inform_controller(struct worker *worker, struct lane *lane);
-/* The first `count` frames aboard (at least one) have just been delivered; the first `alike` of them
- * arrived together, and none of these is a row. Returns the packets that all were when they arrived.
+/* The first `count` frames aboard (at least one) have just been delivered; the first `alike` of
+ * them arrived together, and none of these is a row. Returns the packets that all were when they
+ * arrived.
  */
 unsigned worker_note_residence(struct worker *worker, struct lane *lane, unsigned count,
                                unsigned alike);
