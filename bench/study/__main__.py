@@ -19,8 +19,8 @@ from .study import Cpus, Study, StudyError
 ROOT = Path(__file__).resolve().parents[2]
 QUICK_S = 250  # a quick study stops measuring then; what runs is ended, and the report follows
 QUICK_LEAST_S = 100  # of measuring, however long the building took
-PROGRAMS = ("src/convoyd", "cli/convoy", "bench/convoy-bench", "tests/lib/convoy-traffic",
-            "tests/lib/convoy-watch")
+PROGRAMS = ("src/convoyd", "cli/convoy", "bench/convoy-bench", "bench/core-watch",
+            "tests/lib/convoy-traffic", "tests/lib/convoy-watch")
 KEPT = ("points.csv", machine.FILE, "report.html")  # of a study that another one replaces
 
 Experiment = Callable[[Study], None]

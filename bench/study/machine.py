@@ -9,6 +9,7 @@ import subprocess
 from datetime import datetime, timezone
 from pathlib import Path
 
+from . import cores
 from .study import Study
 
 FILE = "machine.json"
@@ -28,7 +29,7 @@ def describe(study: Study, experiments: list[str], done: list[str],
         "processor": _processor(), "cores": os.cpu_count(), "memory_bytes": _memory_bytes(),
         "kernel": f"{platform.system()} {platform.release()}", "system": _system(),
         "switch_processor": study.cpus.switch, "guest_processors": study.cpus.guests,
-        "shared_cores": _siblings(study.cpus.switch),
+        "shared_cores": _siblings(study.cpus.switch), "watch": cores.describe(study),
         "runs": runs, "seconds": study.seconds, "warm_up": study.warm_up,
         "versions": _versions(study), "build_id": build_id(study), "features": features,
         "peers": study.peers, "missing": study.missing, "failed": study.failed,

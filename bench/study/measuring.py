@@ -1,9 +1,10 @@
 """Points of experiments with synthetic guests: what is missing of a list is measured and kept."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Callable, Sequence
 
-from . import generator, switches
+from . import cores, generator, switches
 from .points import parameters_text
 from .study import Study, StudyError
 
@@ -65,7 +66,7 @@ def take(study: Study, experiment: int, contestant: str, run: int, guests: int, 
                     continue
                 with study.attempt(experiment, contestant, point.part):
                     try:
-                        found = how(study, switch, point)
+                        found = cores.steady(study, partial(how, study, switch, point))
                     except StudyError:
                         switch.check()  # which tells more than what the guests noticed of it
                         raise
@@ -94,7 +95,8 @@ def reference_rate(study: Study) -> float:
     """
     if not study.points.has(7, "convoy natural", FLAT_OUT.text(), 0):
         with switches.running(study, "convoy natural", 2) as switch:
-            study.points.add(7, "convoy natural", FLAT_OUT.text(), 0, measure(study, switch, FLAT_OUT))
+            found = cores.steady(study, partial(measure, study, switch, FLAT_OUT))
+            study.points.add(7, "convoy natural", FLAT_OUT.text(), 0, found)
     rate = study.points.get(7, "convoy natural", FLAT_OUT.text(), 0)["received_pps"]
     if rate <= 0:
         raise StudyError("convoyd carried nothing")

@@ -15,10 +15,11 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Callable, Iterable
 
-from . import processes, switches
+from . import cores, processes, switches
 from .points import parameters_text
 from .study import MODES, PEERS, Study, StudyError
 
@@ -155,8 +156,9 @@ def measure_all(study: Study, experiment: int, points: Iterable[Point]) -> None:
             for point in todo:
                 if not study.is_out(experiment, point.contestant, point.part):
                     with study.attempt(experiment, point.contestant, point.part):
-                        metrics = session.ask(point.word, contestant=point.contestant.replace(" ", "-"),
-                                              seconds=seconds, **point.words)
+                        ask = partial(session.ask, point.word, contestant=point.contestant.replace(" ", "-"),
+                                      seconds=seconds, **point.words)
+                        metrics = cores.steady(study, ask)
                         study.points.add(experiment, point.contestant, point.text(), run, metrics)
     finally:
         session.end()

@@ -95,6 +95,7 @@ FACTS = (
     ("switch_processor", "Processor of the switch"),
     ("guest_processors", "Processors of the guests"),
     ("shared_cores", "Processors that share the switch's core"),
+    ("watch", "Whether the host moved them"),
     ("runs", "Runs"),
     ("seconds", "Seconds of one measurement"),
     ("warm_up", "Seconds of warm-up"),

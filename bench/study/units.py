@@ -71,6 +71,11 @@ METRICS = {
     "k_end": Metric("K at the end", "plain", ""),
     "error_max": Metric("largest error of the fit", "share", "lower"),
     "offered_pps": Metric("packets offered", "pps", ""),
+    "round_trip_ns": Metric("a cache line between guests' and switch's processor, and back", "ns", ""),
+    "slowdown": Metric("times that work takes while the other processor works", "plain", ""),
+    "disturbance": Metric("what the host did to the processors; above 1 it counts", "plain", ""),
+    "repeats": Metric("measurements thrown away before, since the host disturbed them", "plain", ""),
+    "disturbed": Metric("disturbed all the same", "plain", ""),
 }
 
 # What a name that is not above says of its unit by its end.

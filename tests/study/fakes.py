@@ -54,14 +54,31 @@ print("{}")
 """
 
 
+CORE_WATCH = """
+import os, sys
+sys.stdin.read()
+path = os.path.join(HERE, "cores")
+lines = open(path).read().splitlines() if os.path.exists(path) else []
+said = lines.pop(0) if lines else "100 1.0"
+if lines or os.path.exists(path):
+    open(path, "w").write("".join(line + "\\n" for line in lines))
+if said == "not allowed":
+    print("core-watch: no thread of real-time priority", file=sys.stderr)
+    sys.exit(3)
+print('{"looks": 10, "missed": 0, "round_trip_ns": %s, "slowdown": %s}' % tuple(said.split()))
+"""
+
+
 class Fakes:
     """The folder. Its files: `runs`, a line for each run of convoy-bench; `dies`, words of a configuration with
-    which convoyd dies while it is measured; `interrupt`, the run in which the study gets SIGINT; `fails`: every
-    run of convoy-bench finds a fault."""
+    which convoyd dies while it is measured; `cores`, what core-watch says, a line each time: a round trip and a
+    slowdown, or "not allowed"; `interrupt`, the run in which the study gets SIGINT; `fails`: every run of
+    convoy-bench finds a fault."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for path, text in (("src/convoyd", CONVOYD), ("cli/convoy", IDLE), ("bench/convoy-bench", BENCH),
+                           ("bench/core-watch", CORE_WATCH),
                            ("tests/lib/convoy-traffic", IDLE), ("tests/lib/convoy-watch", IDLE)):
             program = folder / path
             program.parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,8 @@ class RealTest(unittest.TestCase):
     def study(self, runs: int = 2, peers: tuple[str, ...] = ("bridge+tap", "native")) -> Study:
         return Study(out=self.folder, build=self.folder, root=self.folder, work=self.folder, quick=True, runs=runs,
                      seconds=0.25, warm_up=0.1, cpus=Cpus([4, 5], 7), points=Points(self.folder / "points.csv"),
-                     peers=list(peers), say=lambda text: None)
+                     peers=list(peers), say=lambda text: None,
+                     facts={"unwatched": "nothing is measured here"})
 
     def run_eleven(self, study: Study, fake: str = "") -> list[str]:
         """Experiment 11; what the helper was asked."""
