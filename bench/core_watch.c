@@ -3,7 +3,8 @@
  * lent, and the host may move them at any time: to two threads of one core, which then work at half
  * speed, or so far apart that a cache line takes several times as long from one to the other.
  * Either changes what a switch carries more than most of what is compared, and nothing inside the
- * machine tells. So this takes both processors for some 50 us, every 50 ms, and looks.
+ * machine tells. So this takes both processors for some 50 us, every 100 ms, and looks: seldom enough for
+ * a 99.9th percentile of delays, while it may decide which is the longest of all.
  *
  *   core-watch CPU CPU     until SIGTERM, SIGINT or the end of standard input
  *
@@ -38,7 +39,7 @@ enum {
     SPINS_A_TIME = 256,       /* between two looks at the clock */
 };
 
-#define INTERVAL_NS UINT64_C(50000000)
+#define INTERVAL_NS UINT64_C(100000000)
 #define PATIENCE_NS UINT64_C(2000000) /* with the other thread, from the begin of a look */
 
 #define ROUND_TRIP_NS_MAX 2000.0

@@ -64,9 +64,9 @@ class Points:
         return [(parameters_of(key[2]), key[3], dict(values)) for key, values in self._values.items()
                 if key[:2] == (str(experiment), contestant)]
 
-    def sum_of(self, metric: str) -> float:
-        """Of a metric over all points that have it."""
-        return sum(values.get(metric, 0) for values in self._values.values())
+    def all_metrics(self) -> list[dict[str, float]]:
+        """Of each point."""
+        return list(self._values.values())
 
     def add(self, experiment: int | str, contestant: str, parameters: str, run: int,
             metrics: Mapping[str, float | int | None]) -> None:

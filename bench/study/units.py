@@ -75,7 +75,6 @@ METRICS = {
     "slowdown": Metric("times that work takes while the other processor works", "plain", ""),
     "disturbance": Metric("what the host did to the processors; above 1 it counts", "plain", ""),
     "repeats": Metric("measurements thrown away before, since the host disturbed them", "plain", ""),
-    "disturbed": Metric("disturbed all the same", "plain", ""),
 }
 
 # What a name that is not above says of its unit by its end.

@@ -75,6 +75,7 @@ static inline struct frame **convoy_places(struct convoy *convoy, unsigned *ret_
 {
     unsigned next = convoy->first + convoy->count;
 
+    assert(convoy->packets <= CONVOY_FRAMES_MAX);
     *ret_count =
         CV_MIN(CONVOY_FRAMES_MAX - convoy->packets, (unsigned)CV_COUNT_OF(convoy->frames) - next);
     return &convoy->frames[next];

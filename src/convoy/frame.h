@@ -52,6 +52,8 @@ struct frame {
 static_assert(offsetof(struct frame, head) == offsetof(struct frame, vnet) + VNET_HDR_BYTES,
               "header and head are contiguous");
 static_assert(offsetof(struct frame, head) == CV_CACHE_LINE_BYTES, "decisions fill one cache line");
+static_assert(FRAME_PATTERN_WORDS * sizeof(uint64_t) <= FRAME_HEAD_BYTES_MAX,
+              "a pattern is compared within the head");
 
 /* A burst of frames does not fit the first-level cache: who goes through one asks for the frames
  * ahead. */

@@ -267,22 +267,24 @@ static enum outcome deliver_one(struct vhost_queue *queue, const struct frame *f
  * itself once it sees a row of them. */
 enum { PREFETCH_PAYLOAD_LINES = 4, PREFETCH_PAYLOAD_AHEAD = 2 };
 
+enum { PREFETCH_BUFFER_LINES = 2 }; /* of a buffer: header and head of a short frame */
+
 /* Asks for the begin of a frame's payload, and of where it will be written. */
 static void prefetch_payload(const struct frame *frame, const uint8_t *to)
 {
     if (frame->piece_count == 0)
         return;
-    for (unsigned i = 0; i < PREFETCH_PAYLOAD_LINES; i++) {
+    for (size_t i = 0; i < PREFETCH_PAYLOAD_LINES; i++) {
         __builtin_prefetch((const uint8_t *)frame->pieces[0].iov_base + i * CV_CACHE_LINE_BYTES);
-        __builtin_prefetch(to + (i + 2) * CV_CACHE_LINE_BYTES, 1);
+        __builtin_prefetch(to + (i + PREFETCH_BUFFER_LINES) * CV_CACHE_LINE_BYTES, 1);
     }
 }
 
 /* Asks for the cache lines of a buffer that a short frame will be written to. */
 static void prefetch_buffer(const struct iovec *buffer)
 {
-    __builtin_prefetch(buffer->iov_base, 1);
-    __builtin_prefetch(buffer->iov_base + CV_CACHE_LINE_BYTES, 1);
+    for (size_t i = 0; i < PREFETCH_BUFFER_LINES; i++)
+        __builtin_prefetch(buffer->iov_base + i * CV_CACHE_LINE_BYTES, 1);
 }
 
 /* The guest's next buffers, as far as each is one piece; at most `count`. */

@@ -151,7 +151,7 @@ static void unblock_source(struct worker *worker, struct port_queue *source)
 
         if (lane->queue->worker != worker->id || !convoy_has_source(&lane->convoy, source))
             continue;
-        worker_depart(worker, lane);
+        worker_depart(worker, lane, worker->now_ns);
         if (!lane->convoy.blocked_since_ns || lane->outlet->full == FULL_PUSH_BACK)
             continue;
         /* A guest that takes a frame now and then would do the same harm again at once. But others
@@ -307,7 +307,7 @@ static bool lane_deliver(struct worker *worker, struct lane *lane)
     return true;
 }
 
-void worker_depart(struct worker *worker, struct lane *lane)
+void worker_depart(struct worker *worker, struct lane *lane, uint64_t until_ns)
 {
     if (lane->outlet->state == OUTLET_PAUSED)
         return;
@@ -317,7 +317,7 @@ void worker_depart(struct worker *worker, struct lane *lane)
     }
     /* A guest that is short of buffers must learn of those that it can have back. */
     if (!lane_deliver(worker, lane) || lane->controller.rule.place == HOLD_PLACE_DATA ||
-        hold_due_ns(&lane->controller.rule, &lane->waiting) <= worker->now_ns)
+        hold_due_ns(&lane->controller.rule, &lane->waiting) <= until_ns)
         worker_announce(worker, lane);
 }
 
@@ -374,9 +374,7 @@ static bool depart_due(struct worker *worker, uint64_t until_ns)
 
         worker_inform_controller(worker, lane);
         if (lane_is_due(worker, lane, until_ns)) {
-            worker_depart(worker, lane);
-            if (until_ns > worker->now_ns)
-                worker_announce(worker, lane);
+            worker_depart(worker, lane, until_ns);
             moved |= lane->convoy.count != count;
         }
         if (lane->convoy.count == 0 && lane->waiting.packets == 0) {
@@ -444,7 +442,7 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
     if (CV_LIKELY(frame->source->worker == worker->id))
         frame->source->debt_bytes += frame_cost_bytes(frame);
     if (CV_UNLIKELY(!has_place(lane, frame)))
-        worker_depart(worker, lane);
+        worker_depart(worker, lane, worker->now_ns);
     if (CV_UNLIKELY(!has_place(lane, frame) || !may_wait(worker, lane, frame))) {
         counter_add(&lane->outlet->counters.drops[DROP_QUEUE_FULL], 1);
         worker_release(worker, frame);
@@ -468,7 +466,7 @@ void worker_load(struct worker *worker, struct lane *lane, struct frame *frame)
     /* K packets are a convoy: it does not grow further while the burst goes on. */
     if (lane->controller.rule.time_max_ns > 0 &&
         lane->waiting.packets >= lane->controller.rule.packets_max)
-        worker_depart(worker, lane);
+        worker_depart(worker, lane, worker->now_ns);
 }
 
 /* Which queue of the port: always the same for the frames of one flow. */
@@ -608,9 +606,9 @@ static void parse(struct worker *worker, struct frame *frame)
 /* --- 2 to 4, for frames that are like the one before --- */
 
 /*
- * Frames of a burst that fit the pattern of the last one that was loaded: the same facts, the same
- * way, the same lane. What was decided for that one holds for them, so they come aboard at the
- * price of a comparison.
+ * Frames of a burst that fit the pattern of one before, to whose addresses the last way belongs:
+ * the same facts, the same way, the same lane. What was decided for that one holds for them, so
+ * they come aboard at the price of a comparison.
  */
 struct train {
     struct lane *lane;
@@ -619,8 +617,8 @@ struct train {
     unsigned count;        /* frames put into them */
 };
 
-/* The lane of the last frame, if others like it may be loaded there without a question; else NULL.
- */
+/* The lane of frames that fit the pattern, if they may be loaded there without a question; else
+ * NULL. */
 static struct lane *train_lane(const struct worker *worker)
 {
     const struct frame_pattern *pattern = &worker->pattern;
@@ -649,10 +647,9 @@ static struct train train_begin(const struct worker *worker)
     rule = &train.lane->controller.rule;
     /* The frame that makes the group complete is loaded as any other, and has it depart. */
     if (rule->time_max_ns > 0) {
-        unsigned complete = train.lane->waiting.packets + 1;
+        unsigned next = train.lane->waiting.packets + 1;
 
-        train.room =
-            rule->packets_max > complete ? CV_MIN(train.room, rule->packets_max - complete) : 0;
+        train.room = rule->packets_max > next ? CV_MIN(train.room, rule->packets_max - next) : 0;
     }
     return train;
 }
@@ -686,6 +683,7 @@ static void train_end(struct worker *worker, struct train *train, struct port_qu
     hold_group_add(&lane->waiting, train->count, worker->pattern.facts.flags & FRAME_EXPRESS,
                    worker->now_ns);
     convoy_fill(&lane->convoy, train->count);
+    worker->pattern.misses = 0;
     train->count = 0;
 }
 
@@ -749,6 +747,7 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
     uint64_t bytes = 0;
 
     worker->last_way.is_known = false;
+    worker->pattern.misses = worker->pattern.skipped = 0; /* nobody pays for others' traffic */
     first = queue->stash_first;
     if (CV_UNLIKELY(queue->stash_count > 0) && !serve_stash(worker, queue)) {
         queue->is_held_back = true;
@@ -811,8 +810,10 @@ bool worker_round(struct worker *worker)
     return moved;
 }
 
-void worker_hasten(struct worker *worker, uint64_t until_ns)
+bool worker_hasten(struct worker *worker, uint64_t until_ns)
 {
-    (void)depart_due(worker, until_ns);
+    bool moved = depart_due(worker, until_ns);
+
     end_round(worker, until_ns);
+    return moved;
 }

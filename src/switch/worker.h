@@ -151,16 +151,16 @@ struct worker {
 /* One round: everything that can move, moves. True: something did. */
 bool worker_round(struct worker *worker);
 /* Before a sleep that nothing is expected to end before `until_ns`: whose time is up until then
- * would wait for company in vain, and goes now. */
-void worker_hasten(struct worker *worker, uint64_t until_ns);
+ * would wait for company in vain, and goes now. True: something moved, so others may go on too. */
+bool worker_hasten(struct worker *worker, uint64_t until_ns);
 /* A frame has left one convoy, or ended before any; the last one gives it back. */
 void worker_release(struct worker *worker, struct frame *frame);
 /* The receiver is told of what was delivered, and what waits waits no longer. */
 void worker_announce(struct worker *worker, struct lane *lane);
 /* Takes a frame aboard the convoy of a lane, or drops it. */
 void worker_load(struct worker *worker, struct lane *lane, struct frame *frame);
-/* Sends off what can leave now. */
-void worker_depart(struct worker *worker, struct lane *lane);
+/* Sends off what can leave now; the receiver is told if that is due until then. */
+void worker_depart(struct worker *worker, struct lane *lane, uint64_t until_ns);
 /* Ends the lane's frames that came from `source` (NULL: all), counted under `reason`. True: some of
  * them were meant for this port alone. */
 bool worker_purge_lane(struct worker *worker, struct lane *lane, const struct port_queue *source,

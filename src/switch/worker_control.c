@@ -206,7 +206,7 @@ static void clear_source(struct worker *worker, struct lane *lane, const struct 
 {
     if (!convoy_has_source(&lane->convoy, source))
         return;
-    worker_depart(worker, lane);
+    worker_depart(worker, lane, worker->now_ns);
     (void)worker_purge_lane(worker, lane, source, DROP_SENDER_GONE);
 }
 
@@ -258,7 +258,7 @@ static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
         lane->untold = lane->fresh = lane->fresh_mergeable = 0;
         convoy_seal(&lane->convoy);
         if (lane->convoy.count > 0)
-            worker_depart(worker, lane);
+            worker_depart(worker, lane, worker->now_ns);
     }
     worker_settle(worker);
     worker_publish_handed_back(worker);

@@ -343,7 +343,8 @@ static void sleep_for(struct worker *worker, uint64_t left_ns)
 static uint64_t sleep_ns(const struct worker *worker, uint64_t now_ns, uint64_t due_ns)
 {
     uint64_t left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
-    uint64_t early_ns = worker->kick_due_ns <= due_ns ? 0 : (uint64_t)(worker->wake_s * 1e9);
+    bool is_kicked = worker->kick_due_ns > now_ns && worker->kick_due_ns <= due_ns;
+    uint64_t early_ns = is_kicked ? 0 : (uint64_t)(worker->wake_s * 1e9);
 
     if (left_ns > early_ns)
         return left_ns - early_ns;
@@ -384,14 +385,28 @@ void worker_learn_wake(struct worker *worker)
     }
 }
 
+/*
+ * Before a sleep that a kick is expected to end: until when a group is due that would wait in vain,
+ * since those that rest send nothing before their kick. Only what is too near for a timer: then the
+ * worker would poll for it, and others may send meanwhile after all.
+ */
+static uint64_t hasty_until_ns(const struct worker *worker)
+{
+    uint64_t until_ns = worker->now_ns + (uint64_t)(worker->wake_s * 1e9);
+
+    if (worker->kick_due_ns == UINT64_MAX)
+        return worker->now_ns;
+    return CV_MIN(until_ns, CV_MIN(worker->kick_due_ns, worker->look_due_ns));
+}
+
 /* Makes everything ready for a sleep. False: something is still worth polling. */
 static bool prepare_sleep(struct worker *worker)
 {
     if (arm_idle_queues(worker, may_rest(worker)))
         return false;
-    /* Those that rest send nothing before their kick: nobody need wait for them until then. */
-    if (worker->kick_due_ns != UINT64_MAX && worker->next_due_ns < worker->kick_due_ns)
-        worker_hasten(worker, worker->kick_due_ns);
+    if (worker->next_due_ns < hasty_until_ns(worker) &&
+        worker_hasten(worker, hasty_until_ns(worker)))
+        return false;
     return !arm_blocked_lanes(worker);
 }
 

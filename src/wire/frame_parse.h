@@ -72,7 +72,7 @@ enum { FRAME_PATTERN_WORDS = 10 };
  * without IP options or extension headers.
  */
 struct frame_pattern {
-    unsigned words; /* that are compared; 0: no frame is like it */
+    unsigned words; /* that count; 0: no frame is like it */
     size_t frame_len;
     uint64_t mask[FRAME_PATTERN_WORDS];  /* bits that count */
     uint64_t value[FRAME_PATTERN_WORDS]; /* ... and what they are */
@@ -87,8 +87,8 @@ void frame_pattern_learn(struct frame_pattern *pattern, const uint8_t *head, siz
 
 /*
  * True when frame_parse would find the facts of the pattern. Of frames of one length as many bytes
- * must be at hand as were of the one that was learnt; FRAME_PATTERN_WORDS are read of any, so that
- * the comparison is the same few steps for all.
+ * must be at hand as were of the one that was learnt. FRAME_PATTERN_WORDS are read of any, however
+ * short it is: `head` has room for them.
  */
 static inline bool frame_pattern_fits(const struct frame_pattern *pattern, const uint8_t *head,
                                       size_t frame_len)

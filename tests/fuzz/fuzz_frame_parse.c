@@ -47,6 +47,23 @@ static void check_facts(const struct frame_facts *facts, size_t head_len)
     assert(is_ip || (facts->l4_offset == 0 && facts->ip_protocol == 0));
 }
 
+/* A frame with one byte changed is like the one before only where it has the same facts. */
+static void check_pattern(size_t head_len, size_t place, uint8_t change)
+{
+    struct frame_pattern pattern = {.words = 0};
+    struct frame_facts facts = {0};
+
+    frame_pattern_learn(&pattern, super.head, head_len, super.len, &super.facts);
+    if (head_len == 0)
+        return;
+    super.head[place % head_len] ^= change;
+    if (frame_pattern_fits(&pattern, super.head, super.len)) {
+        parse(super.head, head_len, super.len, &facts);
+        assert(memcmp(&facts, &super.facts, offsetof(struct frame_facts, ip_protocol) + 1) == 0);
+    }
+    super.head[place % head_len] ^= change;
+}
+
 /* A plain frame: nothing changes but, for a receiver without checksums, the two bytes of one. */
 static void check_plain(unsigned offloads)
 {
@@ -135,6 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     parse(super.head, head_len, super.len, &super.facts);
     check_facts(&super.facts, head_len);
+    check_pattern(head_len, (size_t)data[3] + data[5], data[4]);
     memcpy(&super.vnet, data + 5, sizeof(super.vnet));
     if (offload_check(&super.vnet, &super.facts, head_len, super.len)) {
         if (super.vnet.gso_type == VNET_HDR_GSO_NONE)

@@ -9,6 +9,7 @@ enum {
     DATAGRAM_HEADER_BYTES = ETHER_HEADER_BYTES + IPV4_HEADER_BYTES + UDP_HEADER_BYTES,
     FLOW_PORT = 4000, /* and those above: one for each queue */
     PORT_DISCARD = 9,
+    PORT_DHCP_SERVER = 67,
     WINDOW = 1000,
     ACKNOWLEDGEMENT = 77,
     FAR = 0x10000000, /* from the flow: the sequence number of a misplaced segment */
@@ -148,7 +149,7 @@ static void datagram_write(struct frame *frame, const struct fake_queue *queue,
     ethernet_write(frame->head, arrival->dst, fake_port_mac(port_id), ETHERTYPE_IPV4);
     ip_write(ip, PROTOCOL_UDP, port_id, arrival->dst, bytes, (uint16_t)mark.number);
     bytes_store_be16(udp, (uint16_t)(FLOW_PORT + port_id));
-    bytes_store_be16(udp + 2, PORT_DISCARD);
+    bytes_store_be16(udp + 2, arrival->is_express ? PORT_DHCP_SERVER : PORT_DISCARD);
     bytes_store_be16(udp + 4, (uint16_t)(bytes - IPV4_HEADER_BYTES));
     mark_write(frame->head + DATAGRAM_HEADER_BYTES, mark);
     if (arrival->is_refused)

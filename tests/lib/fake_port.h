@@ -27,7 +27,7 @@ enum {
 struct fake_arrival {
     mac_addr dst;
     uint32_t len;        /* at least FAKE_FRAME_BYTES_MIN, or FAKE_SEGMENT_BYTES_MIN */
-    bool is_express;     /* ARP; of TCP: PSH is set */
+    bool is_express;     /* ARP; of TCP: PSH is set; of UDP: to a DHCP server */
     bool is_private;     /* its payload lies in a buffer of the frame pool, if one is left */
     bool is_wrong;       /* shorter than an Ethernet header */
     bool is_segment;     /* TCP, the next of the flow from this queue to `dst` ... */

@@ -158,6 +158,7 @@ static struct fake_arrival random_datagram(struct chaos *chaos, mac_addr dst)
     return (struct fake_arrival){.dst = dst,
                                  .len = FAKE_FRAME_BYTES_MIN,
                                  .is_datagram = true,
+                                 .is_express = sim_random(chaos->sim, 60) == 0,
                                  .is_refused = sim_random(chaos->sim, 40) == 0};
 }
 

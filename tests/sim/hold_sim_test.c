@@ -183,6 +183,24 @@ static void fixed_departs_when_due(void **state)
     sim_free(sim);
 }
 
+/* Express datagrams of one flow, more than K: those behind the group that K ends go at once too. */
+static void express_train_waits_for_nobody(void **state)
+{
+    struct sim *sim = world_new(HOLD_FIXED); /* K = 32, T = 50 us */
+    struct fake_queue *to = sim_queue(sim, 1);
+    struct fake_arrival express = {
+        .dst = fake_port_mac(1), .len = 60, .is_datagram = true, .is_express = true};
+
+    (void)state;
+    for (unsigned i = 0; i < 35; i++)
+        fake_queue_arrive(sim_queue(sim, 0), &express);
+    sim_round(sim, 0);
+    assert_int_equal(to->delivered, 35);
+    assert_int_equal(sim->workers[0].next_due_ns, UINT64_MAX);
+    assert_int_equal(sim_lane(sim, 1)->untold, 0);
+    sim_free(sim);
+}
+
 /* Where nothing can be merged only the call waits: data is there at once, for who polls. */
 static void fixed_calls_when_due(void **state)
 {
@@ -764,6 +782,7 @@ int main(void)
         cmocka_unit_test(natural_never_holds),
         cmocka_unit_test(long_round_departs_in_the_middle),
         cmocka_unit_test(fixed_departs_when_due),
+        cmocka_unit_test(express_train_waits_for_nobody),
         cmocka_unit_test(fixed_calls_when_due),
         cmocka_unit_test(who_looks_is_not_called),
         cmocka_unit_test(convoys_are_cut_at_k),

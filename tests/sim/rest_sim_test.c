@@ -542,8 +542,8 @@ static void dense_stream_is_taken_in_groups(void **state)
     }
 }
 
-/* A call that would be due before the next kick waits for nobody: it is made before the worker
- * sleeps, which no timer interrupts then. One that is due later waits for those who come. */
+/* A call that is due before the next kick, and sooner than a timer wakes, waits for nobody: it is
+ * made before the worker sleeps. One that is due later waits for those who come. */
 static void nobody_waits_for_a_queue_that_rests(void **state)
 {
     enum { GAP_NS = 500, KICK_NS = K * GAP_NS };
@@ -553,7 +553,7 @@ static void nobody_waits_for_a_queue_that_rests(void **state)
     for (unsigned later = 0; later < 2; later++) {
         struct sim *sim = world_new(HOLD_FIXED);
         struct hold_config hold = {HOLD_FIXED, .packets_max = 2 * K - 1,
-                                   .time_max_ns = later ? 2 * KICK_NS : KICK_NS / 2};
+                                   .time_max_ns = later ? 2 * KICK_NS : LATE_NS};
         struct effort effort;
 
         sim_set_hold(sim, 1, &hold, false);

@@ -80,6 +80,25 @@ static void drops_before_the_bridge_are_counted(void **state)
     sim_free(sim);
 }
 
+/* Trains to two ports by turns: each goes its way, and frames are compared with those before all
+ * the time; frames that alternate are not, for a while. */
+static void trains_alternate(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
+
+    (void)state;
+    for (unsigned length = 10; length >= 1; length /= 10) {
+        uint64_t before[2] = {sim_queue(sim, 1)->delivered, sim_queue(sim, 2)->delivered};
+
+        for (unsigned i = 0; i < 8; i++)
+            fake_queue_arrive_for(sim_queue(sim, 0), 1 + i % 2, length);
+        sim_round(sim, 0);
+        for (unsigned i = 0; i < 2; i++)
+            assert_int_equal(sim_queue(sim, 1 + i)->delivered, before[i] + 4 * (uint64_t)length);
+    }
+    sim_free(sim);
+}
+
 static void nobody_else_is_up(void **state)
 {
     struct port_config config = sim_port_config(HOLD_NATURAL, FULL_DROP);
@@ -399,6 +418,7 @@ int main(void)
         cmocka_unit_test(floods_copies_to_all_others),
         cmocka_unit_test(copies_share_one_buffer),
         cmocka_unit_test(drops_before_the_bridge_are_counted),
+        cmocka_unit_test(trains_alternate),
         cmocka_unit_test(nobody_else_is_up),
         cmocka_unit_test(full_port_drops),
         cmocka_unit_test(flood_leaves_places),

@@ -65,15 +65,20 @@ if lines or os.path.exists(path):
 if said == "not allowed":
     print("core-watch: no thread of real-time priority", file=sys.stderr)
     sys.exit(3)
-print('{"looks": 10, "missed": 0, "round_trip_ns": %s, "slowdown": %s}' % tuple(said.split()))
+if said == "away":
+    sys.exit(print('{"looks": 0, "missed": 10}'))
+missed = 0
+if said == "mostly away":
+    said, missed = "100 1.0", 30
+print('{"looks": 10, "missed": %d, "round_trip_ns": %s, "slowdown": %s}' % (missed, *said.split()))
 """
 
 
 class Fakes:
     """The folder. Its files: `runs`, a line for each run of convoy-bench; `dies`, words of a configuration with
     which convoyd dies while it is measured; `cores`, what core-watch says, a line each time: a round trip and a
-    slowdown, or "not allowed"; `interrupt`, the run in which the study gets SIGINT; `fails`: every run of
-    convoy-bench finds a fault."""
+    slowdown, "away", "mostly away" or "not allowed"; `interrupt`, the run in which the study gets SIGINT;
+    `fails`: every run of convoy-bench finds a fault."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -21,6 +21,7 @@ from study import cores  # noqa: E402
 from study.points import Points  # noqa: E402
 from study.study import Cpus, Study, StudyError  # noqa: E402
 
+NOT_ALLOWED = 3  # its status without CAP_SYS_NICE
 REAL = Path(os.environ.get("CORE_WATCH", ""))
 
 
@@ -49,40 +50,65 @@ class CoresTest(unittest.TestCase):
 
     def test_quiet(self) -> None:
         found = self.steady("100 1.0", "140 1.1")
-        self.assertEqual((self.made, found["repeats"], found["disturbed"]), (1, 0, 0))
+        self.assertEqual((self.made, found["repeats"]), (1, 0))
         self.assertEqual((found["round_trip_ns"], found["slowdown"], found["received_pps"]), (140, 1.1, 1))
+        self.assertLessEqual(found["disturbance"] or 9, 1)
 
     def test_far_and_shared_are_made_again(self) -> None:
         found = self.steady("100 1.0", "400 1.0", "60 1.9", "110 1.0")
-        self.assertEqual((self.made, found["received_pps"]), (3, 3))
-        self.assertEqual((found["repeats"], found["disturbed"]), (2, 0))
+        self.assertEqual((self.made, found["received_pps"], found["repeats"]), (3, 3, 2))
 
     def test_least_disturbed_is_kept(self) -> None:
         found = self.steady("100 1.0", "400 1.0", "200 1.0", "300 1.0", "350 1.0", "390 1.0")
         self.assertEqual((self.made, found["received_pps"]), (cores.TRIES, 2))
-        self.assertEqual((found["round_trip_ns"], found["repeats"], found["disturbed"]), (200, cores.TRIES - 1, 1))
+        self.assertEqual((found["round_trip_ns"], found["repeats"]), (200, cores.TRIES - 1))
+
+    def test_processor_that_was_away_is_no_quiet_one(self) -> None:
+        found = self.steady("100 1.0", "away", "400 1.0", "mostly away", "200 1.0", "away")
+        self.assertEqual((self.made, found["received_pps"]), (cores.TRIES, 4))
 
     def test_nearer_than_known(self) -> None:
         """The first look was at far processors; what is near is learnt, also for later measurements."""
-        self.assertEqual(self.steady("400 1.0", "110 1.0")["disturbed"], 0)
+        self.assertEqual(self.steady("400 1.0", "110 1.0")["repeats"], 0)
         self.fakes.order("cores", "390 1.0\n120 1.0\n")
         self.assertEqual(cores.steady(self.study, self.measure)["repeats"], 1)
 
     def test_threads_of_one_core_are_not_the_nearest(self) -> None:
-        found = self.steady("100 1.0", "40 1.9", "100 1.0")
-        self.assertEqual((found["repeats"], found["disturbed"]), (1, 0))
-        self.assertEqual(self.study.facts["nearest_ns"], 100)
+        found = self.steady("40 1.9", "41 1.9", "100 1.0")
+        self.assertEqual((found["repeats"], self.study.facts["nearest_ns"]), (1, 100))
 
     def test_quick_tries_less(self) -> None:
         self.study.quick = True
         self.steady("100 1.0", *["400 1.0"] * 9)
         self.assertEqual(self.made, cores.TRIES_QUICK)
 
+    def test_tries_in_vain_end(self) -> None:
+        """A machine whose processors always share a core: it is measured as it is."""
+        for _ in range(cores.IN_VAIN_MOST):
+            self.steady(*["40 1.9"] * (cores.TRIES + 1))
+        self.assertEqual(self.made, cores.IN_VAIN_MOST * cores.TRIES)
+        self.assertEqual(self.steady("40 1.9")["repeats"], 0)
+
+    def test_resumed(self) -> None:
+        """What was near in the part that is measured already is known."""
+        self.study.points.add(3, "convoy off", "size=64", 0, self.steady("100 1.0", "100 1.0"))
+        del self.study.facts["nearest_ns"]
+        self.assertEqual(self.steady("400 1.0", "400 1.0", "110 1.0")["repeats"], 1)
+
     def test_not_allowed(self) -> None:
         found = self.steady("not allowed", "400 1.0")
-        self.assertEqual((self.made, found["disturbed"]), (1, 0))
+        self.assertEqual((self.made, found["disturbance"]), (1, 0))
         self.assertNotIn("round_trip_ns", found)
         self.assertIn("real-time priority", str(cores.describe(self.study)))
+
+    def test_try_that_fails_costs_nothing(self) -> None:
+        def fail_later() -> dict[str, float | None]:
+            if self.made:
+                raise StudyError("no")
+            return self.measure()
+
+        self.fakes.order("cores", "100 1.0\n400 1.0\n")
+        self.assertEqual(cores.steady(self.study, fail_later)["received_pps"], 1)
 
     def test_what_fails_is_not_made_again(self) -> None:
         def fail() -> dict[str, float | None]:
@@ -96,7 +122,8 @@ class CoresTest(unittest.TestCase):
 
     def test_described(self) -> None:
         self.study.points.add(3, "convoy off", "size=64", 0, self.steady("100 1.0", "400 1.0", "100 1.0"))
-        self.assertEqual(set(map(str, cores.describe(self.study).values())), {"100.0", "1", "0"})
+        self.study.points.add(3, "convoy off", "size=64", 1, self.steady(*["300 1.0"] * cores.TRIES))
+        self.assertEqual(list(cores.describe(self.study).values()), [100.0, 1 + cores.TRIES - 1, 1])
 
 
 @unittest.skipUnless(REAL.is_file(), "no core-watch is named by $CORE_WATCH")
@@ -119,7 +146,7 @@ class CoreWatchTest(unittest.TestCase):
             for process in busy:
                 process.kill()
                 process.wait()
-        if done.returncode == cores.NOT_ALLOWED:
+        if done.returncode == NOT_ALLOWED:
             self.skipTest(done.stderr)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         seen = json.loads(done.stdout)
@@ -135,7 +162,7 @@ class CoreWatchTest(unittest.TestCase):
 
     def test_no_such_processor(self) -> None:
         done = self.watch("0", "1023")
-        self.assertIn(done.returncode, (1, cores.NOT_ALLOWED))
+        self.assertIn(done.returncode, (1, NOT_ALLOWED))
         self.assertIn("processor", done.stderr)
 
 

@@ -261,7 +261,9 @@ static void buffers_go_back_in_order(void **state)
             taken[place] = NULL;
             while (gone < 8 && !taken[gone])
                 gone++;
-            assert_int_equal(settle(), gone);
+            /* Sometimes several go back before the books are settled. */
+            if (i == 7 || (i + round) % 3 == 0)
+                assert_int_equal(settle(), gone);
         }
         for (unsigned i = 0; i < 8; i++)
             assert_int_equal(bed_ring_take_used(&bed.transmitq).id, (first + i) % 8);
