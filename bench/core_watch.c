@@ -3,8 +3,8 @@
  * lent, and the host may move them at any time: to two threads of one core, which then work at half
  * speed, or so far apart that a cache line takes several times as long from one to the other.
  * Either changes what a switch carries more than most of what is compared, and nothing inside the
- * machine tells. So this takes both processors for some 50 us, every 100 ms, and looks: seldom enough for
- * a 99.9th percentile of delays, while it may decide which is the longest of all.
+ * machine tells. So this takes both processors for some 50 us, every 100 ms, and looks: seldom
+ * enough for a 99.9th percentile of delays, while it may decide which is the longest of all.
  *
  *   core-watch CPU CPU     until SIGTERM, SIGINT or the end of standard input
  *
