@@ -34,8 +34,9 @@ enum { FRAME_COST_BYTES = 256 };
 /* Cutting off a segment costs about as much as copying so many bytes. */
 enum { SEGMENT_COST_BYTES = 1536 };
 
-/* After so many frames in a row that were not like the one before so many are parsed unseen. */
-enum { PATTERN_MISSES_MAX = 4, PATTERN_SKIPPED = 64 };
+/* After so many frames in a row that were not like the one before those of the burst are parsed
+ * unseen. */
+enum { PATTERN_MISSES_MAX = 4, PATTERN_SKIPPED = BURST_FRAMES_MAX };
 
 /* --- 7 release --- */
 
@@ -571,7 +572,7 @@ static bool switch_frame(struct worker *worker, struct frame *frame)
 /* --- 2 parse --- */
 
 /* The facts of a frame: those of the one before where it is like that, as in a train of one flow.
- * Where flows alternate, and no frame is like the one before, that is not asked for a while. */
+ * Where flows alternate, and no frame is like the one before, the burst's others are not asked. */
 static void find_facts(struct frame_pattern *pattern, struct frame *frame)
 {
     if (pattern->skipped == 0 && CV_LIKELY(frame_pattern_fits(pattern, frame->head, frame->len))) {
@@ -625,7 +626,7 @@ static struct lane *train_lane(const struct worker *worker)
     const struct outlet *outlet = &worker->outlets[worker->last_way.verdict.port];
     struct lane *lane;
 
-    if (pattern->words == 0 || !worker->last_way.is_known || outlet->state != OUTLET_UP ||
+    if (!worker->last_way.is_known || outlet->state != OUTLET_UP ||
         memcmp(pattern->value, worker->last_way.addresses, FRAME_ADDRESSES_BYTES) != 0)
         return NULL;
     lane = outlet_lane(outlet, &pattern->facts);
@@ -777,7 +778,7 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
         parse(worker, frames[i]);
         if (CV_UNLIKELY(queue->stash_count > 0) || CV_UNLIKELY(!switch_frame(worker, frames[i])))
             queue->stash[queue->stash_count++] = frames[i];
-        else
+        else if (worker->pattern.words > 0)
             train = train_begin(worker);
     }
     train_end(worker, &train, queue);
