@@ -491,7 +491,7 @@ figure_step() {
 mixed_run() { # NAME BULK
     local bulk=''
     if [[ $2 == beside ]]; then
-        host_tcp_run >"$GUEST_WORK/mixed.bulk" &
+        host_tcp_run 10.4.0.1 | cut -d' ' -f1 >"$GUEST_WORK/mixed.bulk" &
         bulk=$!
         sleep 1
     fi
