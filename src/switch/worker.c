@@ -263,13 +263,13 @@ static unsigned frames_delivered(struct worker *worker, struct lane *lane, unsig
     unsigned packets = worker_note_residence(worker, lane, count, run);
 
     convoy_unload(&lane->convoy, count, packets);
-    for (unsigned i = 0; i < count;
-         run = i < count ? run_length(worker, frames + i, count - i) : 0) {
+    for (unsigned i = 0; i < count;) {
         if (CV_LIKELY(run > 0))
             release_run(worker, frames + i, run);
         else
             worker_release(worker, frames[i]);
         i += CV_MAX(run, 1u);
+        run = i < count ? run_length(worker, frames + i, count - i) : 0;
     }
     return packets;
 }

@@ -402,10 +402,12 @@ static uint64_t hasty_until_ns(const struct worker *worker)
 /* Makes everything ready for a sleep. False: something is still worth polling. */
 static bool prepare_sleep(struct worker *worker)
 {
+    uint64_t hasty_ns;
+
     if (arm_idle_queues(worker, may_rest(worker)))
         return false;
-    if (worker->next_due_ns < hasty_until_ns(worker) &&
-        worker_hasten(worker, hasty_until_ns(worker)))
+    hasty_ns = hasty_until_ns(worker);
+    if (worker->next_due_ns < hasty_ns && worker_hasten(worker, hasty_ns))
         return false;
     return !arm_blocked_lanes(worker);
 }

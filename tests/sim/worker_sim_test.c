@@ -80,8 +80,8 @@ static void drops_before_the_bridge_are_counted(void **state)
     sim_free(sim);
 }
 
-/* Trains to two ports by turns: each goes its way, and frames are compared with those before all
- * the time; frames that alternate are not, for a while. */
+/* Trains to two ports by turns, and single frames, so that patterns are learnt and given up: each
+ * goes its way. */
 static void trains_alternate(void **state)
 {
     struct sim *sim = world_new(HOLD_NATURAL, FULL_DROP);
