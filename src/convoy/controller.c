@@ -76,9 +76,17 @@
 
 /* Memories: of merge_share in packets, of calls in announcements, of the record in time. */
 #define MERGE_SHARE_PACKETS 256.0
-#define CALLS_WANTED_KEPT   (1 - 1.0 / 32)
-#define CALL_S_KEPT         (1 - 1.0 / 64)
+#define CALLS_WANTED_KEPT   (1 - 1.0 / 256)
+#define CALL_S_KEPT         (1 - 1.0 / 256)
 #define RECORD_NS           1e9
+
+/* Transfers are timed exactly: large packets or cold caches come to less than this, and a lost time
+ * slice to thousands. */
+static const struct costs_trust transfer_trust = {.memory = 256, .times_max = 8};
+
+/* In the time until a guest has looked it may have done anything else: what the call cost it shows
+ * where it looked soon, and in the mean of many. */
+static const struct costs_trust answer_trust = {.memory = 4096, .times_max = 2};
 
 /* A call that took so many times the mean (the thread was preempted) counts as this many. */
 #define CALL_TIMES_MAX 8.0
@@ -368,7 +376,7 @@ void controller_arrived(struct controller *controller, unsigned packets, unsigne
 
 void controller_delivered(struct controller *controller, unsigned packets, double seconds)
 {
-    costs_observe(&controller->transfer, packets, seconds);
+    costs_observe(&controller->transfer, &transfer_trust, packets, seconds);
 }
 
 void controller_announced(struct controller *controller, bool was_wanted, double seconds)
@@ -386,7 +394,7 @@ void controller_announced(struct controller *controller, bool was_wanted, double
 
 void controller_answered(struct controller *controller, unsigned packets, double seconds)
 {
-    costs_observe(&controller->answer, packets, seconds);
+    costs_observe(&controller->answer, &answer_trust, packets, seconds);
 }
 
 void controller_departed(struct controller *controller, const struct hold_group *group,

@@ -24,7 +24,8 @@
  * What a transfer costs depends on what waiting would save: holding data saves c0 of the worker and
  * the call; holding the call saves the call alone, and nothing where the guest wants none. A call
  * costs the worker a system call and the guest what its ring shows: the time until it has looked,
- * beyond what it needs for the packets.
+ * beyond what it needs for the packets. Costs are the same at any load, so they are learnt with a
+ * long memory: their noise must not move K and T.
  *
  * Pure; one thread.
  */

@@ -2,19 +2,13 @@
 
 #include <assert.h>
 
-/* Samples fade by this with each new one: the last few hundred count. */
-#define SAMPLE_KEPT (1 - 1.0 / 256)
-
-/* A sample so many times the line counts as this many times: large packets or cold caches come to
- * less, and a lost time slice to thousands. */
-#define SAMPLE_TIMES_MAX 8.0
-
 /* Samples up to this are never cut: at the clock's own grain the line is no measure. */
 #define SAMPLE_CUT_S_MIN 1e-6
 
-/* While so few samples are known, one far *below* the line says that those before were the freak
- * ones. */
+/* While so few samples are known, one so many times *below* the line says that those before were
+ * the freak ones. */
 #define SAMPLES_FEW 16
+#define FREAK_TIMES 8.0
 
 /* Later the line is drawn anew once in so many samples: that costs more than to take one in. */
 #define SAMPLES_PER_FIT 8
@@ -61,17 +55,18 @@ static void fit(struct costs *costs)
     costs->line = line;
 }
 
-void costs_observe(struct costs *costs, unsigned packets, double seconds)
+void costs_observe(struct costs *costs, const struct costs_trust *trust, unsigned packets,
+                   double seconds)
 {
     double expected = line_at(&costs->line, packets);
     double from_mean, share;
 
     assert(packets > 0);
     if (costs->weight > 0 && seconds > SAMPLE_CUT_S_MIN)
-        seconds = CV_MIN(seconds, CV_MAX(SAMPLE_TIMES_MAX * expected, SAMPLE_CUT_S_MIN));
-    if (costs->weight < SAMPLES_FEW && seconds * SAMPLE_TIMES_MAX < expected)
+        seconds = CV_MIN(seconds, CV_MAX(trust->times_max * expected, SAMPLE_CUT_S_MIN));
+    if (costs->weight < SAMPLES_FEW && seconds * FREAK_TIMES < expected)
         *costs = (struct costs){0};
-    costs->weight = costs->weight * SAMPLE_KEPT + 1;
+    costs->weight = costs->weight * (1 - 1 / trust->memory) + 1;
     share = 1 / costs->weight;
     from_mean = packets - costs->packets_mean;
     costs->packets_variance =

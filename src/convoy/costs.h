@@ -3,7 +3,7 @@
  * squares with a memory that fades, gives c0 for the transfer itself and c1 for each packet. Where
  * all transfers are of about one size the two cannot be told apart, and the slope known before is
  * kept; where none is known yet, a transfer is taken to cost as much as a few packets. A sample far
- * beyond the line (the thread was preempted) counts as little. Pure; one thread.
+ * beyond the line (the thread was preempted) counts as one at a multiple of it. Pure; one thread.
  */
 #ifndef CONVOY_CONVOY_COSTS_H
 #define CONVOY_CONVOY_COSTS_H
@@ -22,7 +22,15 @@ struct costs {
     struct model_costs line; /* the fit; both terms at least 0 */
 };
 
+/* How far samples can be trusted to hold nothing but the transfer. */
+struct costs_trust {
+    double memory;    /* samples fade by one in so many: the last few of these count */
+    double times_max; /* one far off counts as at most so many (above 1) times the line. A cost
+                         that has really risen is followed all the same, a step at a time */
+};
+
 /* A transfer of `packets` (at least 1) took `seconds`. */
-void costs_observe(struct costs *costs, unsigned packets, double seconds);
+void costs_observe(struct costs *costs, const struct costs_trust *trust, unsigned packets,
+                   double seconds);
 
 #endif

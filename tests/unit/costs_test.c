@@ -16,6 +16,8 @@
 #define C0 800e-9
 #define C1 90e-9
 
+static const struct costs_trust trust = {.memory = 256, .times_max = 8};
+
 static struct costs costs;
 
 static void start(void)
@@ -42,7 +44,8 @@ static void observe(unsigned count, double c0, double c1, unsigned least, unsign
     for (unsigned i = 0; i < count; i++) {
         unsigned packets = size_from(least, most);
 
-        costs_observe(&costs, packets, (c0 + c1 * packets) * (1 + noise * (2 * drand48() - 1)));
+        costs_observe(&costs, &trust, packets,
+                      (c0 + c1 * packets) * (1 + noise * (2 * drand48() - 1)));
         assert_true(costs.line.transfer_s >= 0 && costs.line.packet_s >= 0);
     }
 }
@@ -59,8 +62,8 @@ static void exact_samples_give_the_line(void **state)
 {
     (void)state;
     start();
-    costs_observe(&costs, 1, C0 + C1);
-    costs_observe(&costs, 5, C0 + 5 * C1);
+    costs_observe(&costs, &trust, 1, C0 + C1);
+    costs_observe(&costs, &trust, 5, C0 + 5 * C1);
     assert_within(costs.line.transfer_s, C0, 1e-6);
     assert_within(costs.line.packet_s, C1, 1e-6);
     observe(1000, C0, C1, 1, 64, 0);
@@ -83,7 +86,7 @@ static void usable_from_the_first(void **state)
     (void)state;
     for (unsigned packets = 1; packets <= 256; packets *= 4) {
         start();
-        costs_observe(&costs, packets, 1e-6);
+        costs_observe(&costs, &trust, packets, 1e-6);
         assert_within(line_at(packets), 1e-6, 1e-6);
         assert_true(costs.line.transfer_s > 0 && costs.line.packet_s > 0);
     }
@@ -125,7 +128,7 @@ static void interruptions_count_little(void **state)
     start();
     for (unsigned i = 0; i < 100; i++) {
         observe(99, C0, C1, 1, 32, 0.1);
-        costs_observe(&costs, size_from(1, 32), 4e-3);
+        costs_observe(&costs, &trust, size_from(1, 32), 4e-3);
     }
     assert_within(line_at(16), C0 + 16 * C1, 0.25);
     assert_within(line_at(1), C0 + C1, 0.6);
@@ -136,7 +139,7 @@ static void a_freak_at_the_start(void **state)
 {
     (void)state;
     start();
-    costs_observe(&costs, 3, 4e-3);
+    costs_observe(&costs, &trust, 3, 4e-3);
     observe(3, C0, C1, 1, 32, 0.1);
     assert_true(line_at(16) < 2 * (C0 + 16 * C1));
     observe(50, C0, C1, 1, 32, 0.1);
@@ -163,7 +166,7 @@ static void no_negative_terms(void **state)
     for (unsigned i = 0; i < 500; i++) {
         unsigned packets = 1 + i % 32;
 
-        costs_observe(&costs, packets, 1e-9 * packets * packets);
+        costs_observe(&costs, &trust, packets, 1e-9 * packets * packets);
     }
     assert_true(costs.line.transfer_s == 0);
     assert_true(costs.line.packet_s > 0);
@@ -172,7 +175,7 @@ static void no_negative_terms(void **state)
     for (unsigned i = 0; i < 500; i++) {
         unsigned packets = 1 + i % 32;
 
-        costs_observe(&costs, packets, 1e-6 - 20e-9 * packets);
+        costs_observe(&costs, &trust, packets, 1e-6 - 20e-9 * packets);
     }
     assert_true(costs.line.packet_s == 0);
     assert_within(costs.line.transfer_s, 0.67e-6, 0.05);
