@@ -488,14 +488,14 @@ figure_step() {
 # --- mixed ------------------------------------------------------------------------------------------------
 
 # Requests of 64 bytes from the host, beside its own bulk transfer into the same guest.
-mixed_run() { # NAME BULK
-    local bulk=''
+mixed_run() { # NAME BULK [ADDRESS]
+    local bulk='' address=${3:-10.4.0.1}
     if [[ $2 == beside ]]; then
-        host_tcp_run 10.4.0.1 | cut -d' ' -f1 >"$GUEST_WORK/mixed.bulk" &
+        host_tcp_run "$address" | cut -d' ' -f1 >"$GUEST_WORK/mixed.bulk" &
         bulk=$!
         sleep 1
     fi
-    timeout -k 5 60 taskset -c "$SWITCH_CPU" sockperf ping-pong -i 10.4.0.1 -p 11112 -m 64 \
+    timeout -k 5 60 taskset -c "$SWITCH_CPU" sockperf ping-pong -i "$address" -p 11112 -m 64 \
         -t "$((SECONDS_EACH - 1))" >"$GUEST_WORK/mixed.said" 2>&1 || {
         tail -n 5 "$GUEST_WORK/mixed.said" >&2
         return 1
@@ -505,12 +505,20 @@ mixed_run() { # NAME BULK
     [[ -z $bulk ]] || { wait "$bulk" && cat "$GUEST_WORK/mixed.bulk" >>"$GUEST_WORK/mixed.$1.gbps"; }
 }
 
+# A guest as v1, at the kernel's own TAP: what of a delay is the guest's doing.
+plain_tap_start() { # the guest is t1
+    guest_uml_start_tap t1 convoy-tap ip=10.4.1.1/24 cpus=$GUEST_CPU || return 1
+    ip addr add 10.4.1.254/24 dev convoy-tap
+    guest_wait_ready t1
+}
+
 figure_mixed() {
     local i contestant mode merge alone
     say "== 64-byte requests and answers beside a bulk TCP transfer of 1500-byte packets, host to one guest,"
     say "   median of $RUNS runs of ${SECONDS_EACH} s: half a round trip in us, bulk in Gbit/s"
-    uplink_start || return 1
+    uplink_start && plain_tap_start || return 1
     guest_run v1 'iperf3 -s -D >/dev/null 2>&1; sockperf server -i 10.4.0.1 -p 11112 >/dev/null 2>&1 &' >/dev/null
+    guest_run t1 'sockperf server -i 10.4.1.1 -p 11112 >/dev/null 2>&1 &' >/dev/null
     host_cuts on
     for ((i = 0; i < RUNS; i++)); do
         for contestant in off/off natural/on adaptive/on; do
@@ -520,13 +528,15 @@ figure_mixed() {
             mixed_run "$mode" beside || return 1
             host_tcp_run 10.4.0.1 | cut -d' ' -f1 >>"$GUEST_WORK/mixed.$mode.bulk_alone"
         done
+        mixed_run tap alone 10.4.1.1 || return 1
     done
+    say "kernel TAP, no Convoy: alone p50 $(median <"$GUEST_WORK/mixed.tap.p50"), p99 $(median <"$GUEST_WORK/mixed.tap.p99")"
     for mode in off natural adaptive; do
         alone=$(median <"$GUEST_WORK/mixed.$mode.bulk_alone")
         say "$mode: alone p50 $(median <"$GUEST_WORK/mixed.$mode-alone.p50"), p99 $(median <"$GUEST_WORK/mixed.$mode-alone.p99"); beside bulk p50 $(median <"$GUEST_WORK/mixed.$mode.p50"), p99 $(median <"$GUEST_WORK/mixed.$mode.p99"); bulk $(median <"$GUEST_WORK/mixed.$mode.gbps"), alone $alone"
     done
     say "p99 adaptive / off: $(ratio "$(median <"$GUEST_WORK/mixed.adaptive.p99")" "$(median <"$GUEST_WORK/mixed.off.p99")"); adaptive's bulk beside requests / alone: $(ratio "$(median <"$GUEST_WORK/mixed.adaptive.gbps")" "$(median <"$GUEST_WORK/mixed.adaptive.bulk_alone")")"
-    guest_kill v1
+    guest_kill v1 t1
     daemon_stop
     repeat mixed
 }

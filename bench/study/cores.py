@@ -18,7 +18,7 @@ from .study import Study, StudyError
 SLOWDOWN_MOST = 1.25  # work on one processor while the other works; 1: two cores, 2: two threads of one
 FAR_TIMES = 1.6  # a cache line's round trip, against the shortest of this study
 MISSED_MOST = 0.5  # of the looks: a processor was not there
-TRIES, TRIES_QUICK = 5, 2  # of a measurement
+TRIES, TRIES_QUICK = 3, 2  # of a measurement
 IN_VAIN_MOST = 10  # measurements in a row that no try helped: then it is the machine, and one try has to do
 PAUSE_S = 0.3  # before it is made again
 FIRST_LOOK_S = 0.3

@@ -246,7 +246,7 @@ def beside() -> list[Row]:
 def tcp() -> list[Row]:
     rows = []
     for index, contestant in enumerate(REAL):
-        for streams in (1, 2, 4, 8, 16, 32, 64):
+        for streams in (1, 4, 16, 64):
             rows += point(
                 11,
                 contestant,

@@ -59,13 +59,13 @@ class CoresTest(unittest.TestCase):
         self.assertEqual((self.made, found["received_pps"], found["repeats"]), (3, 3, 2))
 
     def test_least_disturbed_is_kept(self) -> None:
-        found = self.steady("100 1.0", "400 1.0", "200 1.0", "300 1.0", "350 1.0", "390 1.0")
+        found = self.steady("100 1.0", "400 1.0", "200 1.0", "300 1.0", "390 1.0")
         self.assertEqual((self.made, found["received_pps"]), (cores.TRIES, 2))
         self.assertEqual((found["round_trip_ns"], found["repeats"]), (200, cores.TRIES - 1))
 
     def test_processor_that_was_away_is_no_quiet_one(self) -> None:
-        found = self.steady("100 1.0", "away", "400 1.0", "mostly away", "200 1.0", "away")
-        self.assertEqual((self.made, found["received_pps"]), (cores.TRIES, 4))
+        found = self.steady("100 1.0", "away", "400 1.0", "mostly away", "200 1.0")
+        self.assertEqual((self.made, found["received_pps"]), (cores.TRIES, 2))
 
     def test_nearer_than_known(self) -> None:
         """The first look was at far processors; what is near is learnt, also for later measurements."""
