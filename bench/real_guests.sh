@@ -7,6 +7,8 @@
 #                                                end; guests and switches stay up between them
 #
 #   tcp      contestant= streams=1 seconds=3            TCP between two guests
+#   within   streams=1 seconds=3                        TCP within one guest, over its loopback: what its own
+#                                                       TCP takes of one processor, with no switch
 #   rr       contestant= seconds=3                      64-byte ping-pong between two guests, over TCP
 #   classic  contestant= place=native|driver|guest direction=transmit|receive frames=super|1500
 #            seconds=3                                  TCP between such a place and the far host
@@ -371,13 +373,25 @@ pair_of() { # CONTESTANT
     must_reach "$side" "$address"
 }
 
-word_tcp() {
-    local kind side address bps
-    pair_of "$contestant" || return
-    observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" -P "$streams"
+throughput_keys() {
+    local bps
     bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing; it said: $(last_said "$GUEST_WORK/said")" || return
     echo "received_bps=$bps"
     cost_keys
+}
+
+word_tcp() {
+    local kind side address
+    pair_of "$contestant" || return
+    observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" -P "$streams"
+    throughput_keys
+}
+
+word_within() {
+    take_turn convoy-natural 2 || return
+    on convoy1 10 'ip link set lo up' || give_up "convoy1 has no loopback" || return
+    observe "$seconds" 0 native transfer convoy1 127.0.0.1 5201 "$seconds" -P "$streams"
+    throughput_keys
 }
 
 word_rr() {
@@ -413,15 +427,13 @@ frames_set() { # FRAMES SIDE FAR-DEVICE
 }
 
 word_classic() {
-    local kind side address device bps reverse=''
+    local kind side address device reverse=''
     place_of "$contestant" "$place" 1 && frames_set "$frames" "$side" "$device" || return
     [[ $direction == receive ]] && reverse=-R
     # shellcheck disable=SC2086
     observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" $reverse
     frames_set super "$side" "$device"
-    bps=$(iperf_bps <"$GUEST_WORK/said") || give_up "iperf3 measured nothing; it said: $(last_said "$GUEST_WORK/said")" || return
-    echo "received_bps=$bps"
-    cost_keys
+    throughput_keys
 }
 
 # Transfers of guests 1 to COUNT at the same time, or COUNT of one place that is not a guest; a line each.

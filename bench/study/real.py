@@ -224,13 +224,19 @@ def ping_pong_beside_others(study: Study) -> None:
 # --- 11: TCP between two guests ----------------------------------------------------------------------------
 
 def tcp_between_guests(study: Study) -> None:
-    """Throughput by the number of streams, and 64-byte requests and answers (TCP_RR), half a round trip."""
+    """Throughput by the number of streams, and 64-byte requests and answers (TCP_RR), half a round trip.
+
+    Also within one guest, without any switch: what a guest's own TCP makes of one processor. A pair has two.
+    """
     peers = ("bridge+tap", "native", "testpmd", "ovs-dpdk")
     modes = ("convoy natural", "convoy adaptive") if study.quick else MODES
     points = []
     for streams in (1, 16) if study.quick else (1, 4, 16, 64):
         points += [Point(contestant, "tcp", {"streams": streams}, {"test": "stream", "streams": streams},
                          "stream") for contestant in modes + peers]
+        if not study.quick:
+            points.append(Point("native", "within", {"streams": streams},
+                                {"test": "stream", "streams": streams, "place": "one-guest"}, "within"))
     points += [Point(contestant, "rr", {}, {"test": "rr"}, "rr")
                for contestant in (modes[-1:] if study.quick else modes) + peers]
     measure_all(study, 11, points)

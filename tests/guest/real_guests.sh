@@ -84,7 +84,8 @@ check "a session answers all that it is asked" ask_all \
     "mixed contestant=convoy-natural beside=stopped seconds=1" \
     "tcp contestant=nobody" \
     "line contestant=convoy-natural line=1gbit guests=2 direction=receive seconds=2" \
-    "tcp contestant=native streams=one"
+    "tcp contestant=native streams=one" \
+    "within streams=2 seconds=1"
 # Headers and what the shaper's burst lets through: the line carries 95 % of payload, and never more than itself.
 check "a line of 1 Gbit/s carries no more" true_of 1 'goodput_bps > 0.1e9 && goodput_bps < 1.05e9 && line_share < 1.1'
 check "delays are halves of round trips" true_of 2 \
@@ -98,6 +99,7 @@ check "an unknown contestant is a sentence" refused 6 'no contestant "nobody"'
 check "the guest that stood still shares a line afterwards" true_of 7 \
     'goodput_bps > 0.1e9 && goodput_bps < 1.1e9 && fairness > 0.55 && host_cpu_share <= 1'
 check "nonsense is a sentence" refused 8 'iperf3 measured nothing'
+check "a guest talks to itself without any switch" true_of 9 'received_bps > 50e6'
 check "nothing is left of the session" nothing_left
 check "a session is interrupted by SIGKILL" interrupted
 check "nothing is left of it either" nothing_left

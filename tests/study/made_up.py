@@ -253,6 +253,8 @@ def tcp() -> list[Row]:
                 f"streams={streams} test=stream",
                 received_bps=(2e9 + index * 0.9e9) * (1 + streams / 100),
             )
+        if contestant == "native":
+            rows += point(11, contestant, "place=one-guest streams=1 test=stream", received_bps=5e9)
         rows += point(11, contestant, "test=rr", delay_p50_us=76 - 6 * index, delay_p99_us=300 - 20 * index)
     return rows
 
