@@ -489,7 +489,7 @@ TCP = (
             "streams (to the right). Higher is better. The peers built on DPDK run without segmentation"
             " offload, as they do by default: their guests cut what they send to 1500 bytes themselves."
             " Within one guest there is no switch: that is what a guest's own TCP makes of the one processor"
-            " that it has, and bounds what a pair can do with two."
+            " that it has; a pair has two, also for all the rest."
         ),
         "streams",
         "TCP streams",

@@ -74,7 +74,8 @@
 #define MERGE_SHARE_DATA 0.5
 #define MERGE_SHARE_CALL 0.3
 
-/* Memories: of merge_share in packets, of calls in announcements, of the record in time. */
+/* Memories: of merge_share in packets, of calls in announcements, of the record in time. That of
+ * calls is some 10 ms of a dense queue: of a shorter one the share wanted swings by a half. */
 #define MERGE_SHARE_PACKETS 256.0
 #define CALLS_WANTED_KEPT   (1 - 1.0 / 256)
 #define CALL_S_KEPT         (1 - 1.0 / 256)
@@ -85,7 +86,7 @@
 static const struct costs_trust transfer_trust = {.memory = 256, .times_max = 8};
 
 /* In the time until a guest has looked it may have done anything else: what the call cost it shows
- * where it looked soon, and in the mean of many. */
+ * in the many answers that came soon, and only half of them or more can say that it costs more. */
 static const struct costs_trust answer_trust = {.memory = 4096, .times_max = 2};
 
 /* A call that took so many times the mean (the thread was preempted) counts as this many. */
@@ -362,6 +363,12 @@ void controller_set(struct controller *controller, const struct hold_config *hol
     controller->trim = controller->company = 1;
     controller->is_given_up = false;
     controller->must_derive = true;
+}
+
+void controller_forget_guest(struct controller *controller)
+{
+    controller->answer = (struct costs){0};
+    controller->calls_wanted = 1;
 }
 
 void controller_arrived(struct controller *controller, unsigned packets, unsigned mergeable,

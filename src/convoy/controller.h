@@ -24,8 +24,8 @@
  * What a transfer costs depends on what waiting would save: holding data saves c0 of the worker and
  * the call; holding the call saves the call alone, and nothing where the guest wants none. A call
  * costs the worker a system call and the guest what its ring shows: the time until it has looked,
- * beyond what it needs for the packets. Costs are the same at any load, so they are learnt with a
- * long memory: their noise must not move K and T.
+ * beyond what it needs for the packets. Costs change less with the load than they seem to, so those
+ * of calls are learnt with a long memory: their noise must not move K and T.
  *
  * Pure; one thread.
  */
@@ -107,6 +107,9 @@ void controller_departed(struct controller *controller, const struct hold_group 
  * was changed (controller_set). */
 void controller_update(struct controller *controller, const struct hold_config *hold,
                        uint64_t now_ns);
+
+/* Another guest may be at the ring: what calls cost the one before is forgotten. */
+void controller_forget_guest(struct controller *controller);
 
 /* The owner's wish has changed. A rule that it states is in force at once; else nothing waits until
  * the next update, which derives the rule anew. What was learnt is kept. */

@@ -25,8 +25,9 @@ struct costs {
 /* How far samples can be trusted to hold nothing but the transfer. */
 struct costs_trust {
     double memory;    /* samples fade by one in so many: the last few of these count */
-    double times_max; /* one far off counts as at most so many (above 1) times the line. A cost
-                         that has really risen is followed all the same, a step at a time */
+    double times_max; /* one far off counts as at most so many (above 1) times the line: what a
+                         share of less than 1 / times_max of them shows is not followed, and a
+                         cost that rises for all is followed a step at a time */
 };
 
 /* A transfer of `packets` (at least 1) took `seconds`. */

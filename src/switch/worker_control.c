@@ -255,6 +255,7 @@ static void reset_lanes(struct worker *worker, struct outlet *outlet, bool all)
         lane->is_stalled = false;
         lane->convoy.blocked_since_ns = 0;
         hold_group_clear(&lane->waiting);
+        controller_forget_guest(&lane->controller);
         lane->untold = lane->fresh = lane->fresh_mergeable = 0;
         convoy_seal(&lane->convoy);
         if (lane->convoy.count > 0)

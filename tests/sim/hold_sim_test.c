@@ -440,7 +440,10 @@ static void stopping_tells_the_guest(void **state)
     assert_int_equal(sim_queue(sim, 1)->tells, 0);
     sim_port_detach(sim, 1);
     assert_int_equal(sim_queue(sim, 1)->last_told, 3);
+    /* What calls cost this guest is not what they cost the next one. */
+    sim_lane(sim, 1)->controller.answer.weight = 1;
     sim_port_attach(sim, 1);
+    assert_true(sim_lane(sim, 1)->controller.answer.weight == 0);
     sim_free(sim);
 }
 

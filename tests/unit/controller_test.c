@@ -208,10 +208,17 @@ static void what_a_guest_does_besides_is_no_cost(void **state)
     print_message("1 us a call, learnt as %g to %g us\n", least * 1e6, most * 1e6);
     assert_true(most < 1.35e-6);
     assert_true(most - least < 0.3e-6);
-    /* Calls that really cost more are noticed within a second or two. */
+    /* Calls that really cost more are noticed within 15,000 answers. */
     for (unsigned i = 0; i < 30; i++)
         answer(20e-6, 50e-9);
     assert_true(learner.answer.line.transfer_s > 15e-6);
+    /* Another guest need not pay for that. */
+    controller_announced(&learner, false, 0);
+    controller_forget_guest(&learner);
+    assert_true(learner.answer.weight == 0 && learner.answer.line.transfer_s == 0);
+    assert_true(learner.calls_wanted == 1);
+    answer(1e-6, 50e-9);
+    assert_within(learner.answer.line.transfer_s, 1e-6, 0.5);
 }
 
 static void places_change_with_hysteresis(void **state)
