@@ -178,8 +178,8 @@ static void calls_wanted_and_their_cost(void **state)
     assert_within(learner.call_s, 40e-6, 0.01);
 }
 
-/* 50 ms of answers, of groups that differ little, as where K ends them. Each tenth time the guest
- * was busy with something else. */
+/* 500 answers, for groups of 20 to 49 packets. Each tenth time the guest was busy with something
+ * else, or has looked by chance. */
 static void answer(double call_s, double packet_s)
 {
     for (unsigned i = 0; i < 500; i++) {
