@@ -3,8 +3,9 @@
  * through a buffer too small for the processor's whole state, as User Mode Linux does on AMX.
  * Method: any processor with AVX will do. A child fills registers and traps; the parent gets its
  * state through a buffer that ends before the last component, changes one register, sets it and
- * lets the child check itself. The bare system call must refuse the same buffer, or this test
- * would prove nothing.
+ * lets the child check itself. It also sets what it read before the child ran on and changed it: to
+ * take that for what the child still has would be wrong. The bare system call must refuse the same
+ * buffer, or this test would prove nothing.
  */
 #include <elf.h>
 #include <errno.h>
@@ -42,8 +43,9 @@ static long bare_ptrace(long request, pid_t pid, struct iovec *buffer)
     return syscall(SYS_ptrace, request, pid, NT_X86_XSTATE, buffer);
 }
 
-/* Loads xmm0 and xmm1 with the pattern, traps, and exits with 0 if xmm0 is as it was and xmm1 is as
- * the parent changed it. One piece of assembly, so that nothing in between uses the registers. */
+/* Loads xmm0 and xmm1 with the pattern, traps, clears xmm0, traps again, and exits with 0 if the
+ * parent has restored xmm0 and xmm1 is as the parent changed it. One piece of assembly, so that
+ * nothing in between uses the registers. */
 static void child_main(void)
 {
     uint8_t before[32], after[32];
@@ -52,6 +54,8 @@ static void child_main(void)
     require(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0, "PTRACE_TRACEME");
     __asm__ volatile("movups (%0), %%xmm0\n\t"
                      "movups 16(%0), %%xmm1\n\t"
+                     "int3\n\t"
+                     "pxor %%xmm0, %%xmm0\n\t"
                      "int3\n\t"
                      "movups %%xmm0, (%1)\n\t"
                      "movups %%xmm1, 16(%1)\n\t"
@@ -76,6 +80,23 @@ static pid_t start_child(void)
     require(waitpid(pid, &status, 0) == pid, "waitpid");
     require(WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP, "the child stops at its trap");
     return pid;
+}
+
+/* Lets the child go on to its second trap, where it has cleared xmm0, and sets the state that it
+ * had at the first one. */
+static void check_state_of_before(pid_t pid, size_t bytes)
+{
+    uint8_t *state = calloc(1, bytes);
+    struct iovec part = {state, bytes};
+    int status;
+
+    require(state != NULL, "memory");
+    require(ptrace(PTRACE_GETREGSET, pid, NT_X86_XSTATE, &part) == 0, "get at the first trap");
+    require(ptrace(PTRACE_CONT, pid, NULL, NULL) == 0, "PTRACE_CONT");
+    require(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status), "the child stops once more");
+    part.iov_len = bytes;
+    require(ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &part) == 0, "set at the second trap");
+    free(state);
 }
 
 /* The child must end by itself, with the status 0. */
@@ -152,6 +173,7 @@ int main(void)
     }
     check_other_requests(pid, bytes);
     check_short_buffer(pid, legacy_and_header);
+    check_state_of_before(pid, legacy_and_header);
     finish_child(pid);
     printf("ok: %zu of %zu bytes of state suffice\n", legacy_and_header, bytes);
     return 0;
