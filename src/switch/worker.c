@@ -783,6 +783,7 @@ static bool serve_queue(struct worker *worker, struct port_queue *queue)
     }
     train_end(worker, &train, queue);
     count_burst(queue, count, bytes);
+    bulk_taken(&worker->bulk, bytes, worker->now_ns);
     queue->is_held_back = queue->stash_count > 0; /* its guest may have no reason to kick again */
     return true;
 }

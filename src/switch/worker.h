@@ -12,6 +12,7 @@
 
 #include "base/spsc.h"
 #include "bridge/bridge.h"
+#include "convoy/bulk.h"
 #include "convoy/convoy.h"
 #include "convoy/controller.h"
 #include "metrics/convoy_histograms.h"
@@ -130,6 +131,7 @@ struct worker {
     double wake_s;                /* measured: how late a timer wakes us, decaying mean */
     uint64_t learnt_ns;           /* when wake_s last was */
     double look_s;                /* measured: a look at the descriptors, decaying mean */
+    struct bulk bulk;             /* whether to sleep between bursts */
     unsigned outlet_limit;        /* outlets[outlet_limit ..] are all absent */
     struct outlet outlets[PORTS_MAX];
     struct exchange exchanges[WORKERS_MAX]; /* to each peer */

@@ -105,6 +105,7 @@ static void take_over(struct worker *worker, struct worker *peer)
 {
     struct spsc *ring = &peer->exchanges[worker->id].to_peer;
     uint32_t count = spsc_count(ring);
+    uint64_t bytes = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         uint64_t word = spsc_pop(ring);
@@ -112,6 +113,7 @@ static void take_over(struct worker *worker, struct worker *peer)
         unsigned lane_number = (unsigned)(word & UINT32_MAX);
         struct outlet *outlet = &worker->outlets[lane_number / PORT_QUEUE_PAIRS_MAX];
 
+        bytes += frame->len;
         if (outlet->state >= OUTLET_PAUSED) {
             worker_load(worker, outlet->lanes[lane_number % PORT_QUEUE_PAIRS_MAX], frame);
         } else {
@@ -120,6 +122,8 @@ static void take_over(struct worker *worker, struct worker *peer)
         }
     }
     spsc_release(ring);
+    if (count > 0)
+        bulk_taken(&worker->bulk, bytes, worker->now_ns);
 }
 
 bool worker_take_handed_over(struct worker *worker)

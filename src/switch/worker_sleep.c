@@ -3,7 +3,8 @@
  * kick, or for one kick for several frames when its traffic tells that they come soon; then it is
  * looked at once more in time. The while is at most the worker's poll_ns, and shorter for a queue
  * whose kicks have shown that it is silent for longer as a rule: polling it would find nothing, and
- * would take a processor that a guest may need. A queue whose traffic is dense may rest although it
+ * would take a processor that a guest may need; or while traffic comes in bulk (convoy/bulk.h). A
+ * queue whose traffic is dense may rest although it
  * had frames a moment ago: asked for one kick for a convoy. When no queue is left to poll, the
  * thread sleeps in epoll until a kick, a request of another thread, or the moment at which a convoy
  * is due. With no convoy waiting there is no timer, so an idle switch uses no processor time at
@@ -245,8 +246,9 @@ static bool arm_idle_queues(struct worker *worker, bool may_rest)
     for (unsigned i = 0; i < worker->polled_count; i++) {
         struct port_queue *queue = worker->polled[i];
         unsigned dense = may_rest ? dense_packets(worker, queue) : 0;
-        bool is_idle = !queue->is_held_back &&
-                       (dense > 0 || worker->now_ns - queue->active_ns >= queue->poll_ns);
+        bool is_idle =
+            !queue->is_held_back && (dense > 0 || worker->now_ns - queue->active_ns >=
+                                                      bulk_poll_ns(&worker->bulk, queue->poll_ns));
 
         if (is_idle && worker->now_ns >= queue->look_ns && arm_queue(worker, queue, dense) &&
             !queue->look_ns) {
@@ -414,6 +416,7 @@ static bool prepare_sleep(struct worker *worker)
 
 void worker_rest(struct worker *worker)
 {
+    bulk_silent(&worker->bulk, worker->now_ns);
     if (!prepare_sleep(worker)) {
         if (worker->now_ns - worker->looked_ns >= GLANCE_NS)
             glance(worker);

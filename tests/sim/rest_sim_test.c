@@ -130,6 +130,41 @@ static void slow_queue_is_not_polled(void **state)
     sim_free(sim);
 }
 
+enum { LONG_POLL_NS = 200000, BURST_GAP_NS = 100000, SUPER_BYTES = 60000, BURSTS = 100 };
+
+/* The share of the time, in percent, that a worker sleeps when bursts of so many super-packets come
+ * for long, with a silence between them for which it would poll. */
+static uint64_t slept_between_bursts(struct sim *sim, unsigned packets)
+{
+    uint64_t slept_ns = 0, started_ns = 0;
+
+    for (unsigned i = 0; i < 2 * BURSTS; i++) {
+        if (i == BURSTS) {
+            slept_ns = sim_loop_slept_ns(sim, 0);
+            started_ns = sim->now_ns;
+        }
+        fake_port_now_ns = sim->now_ns;
+        fake_queue_segments_for(sim_queue(sim, 0), 1, packets, SUPER_BYTES);
+        run_for(sim, BURST_GAP_NS);
+    }
+    return 100 * (sim_loop_slept_ns(sim, 0) - slept_ns) / (sim->now_ns - started_ns);
+}
+
+/* Traffic in bulk is slept for; small bursts, also those that bulk falls apart into, are polled
+ * for. */
+static void bulk_is_not_polled_for(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+
+    (void)state;
+    sim->workers[0].poll_ns = LONG_POLL_NS;
+    assert_in_range(slept_between_bursts(sim, 1), 0, 5);
+    assert_in_range(slept_between_bursts(sim, 16), 60, 100);
+    assert_in_range(slept_between_bursts(sim, 1), 0, 5);
+    assert_int_equal(sim_queue(sim, 1)->delivered, 2 * BURSTS * (1 + 16 + 1));
+    sim_free(sim);
+}
+
 /* A queue whose rule says so is asked for K first, looked at T later, and only then asked for one.
  */
 static void kicks_are_asked_for_in_groups(void **state)
@@ -922,6 +957,7 @@ int main(void)
         cmocka_unit_test(idle_worker_sleeps_without_a_timer),
         cmocka_unit_test(kick_wakes_and_polling_ends),
         cmocka_unit_test(slow_queue_is_not_polled),
+        cmocka_unit_test(bulk_is_not_polled_for),
         cmocka_unit_test(kicks_are_asked_for_in_groups),
         cmocka_unit_test(frames_of_a_group_are_taken_in_time),
         cmocka_unit_test(group_that_is_asked_for_is_not_forgotten),
