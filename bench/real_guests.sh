@@ -6,8 +6,10 @@
 #   bench/real_guests.sh                         words from standard input, one line each, until its
 #                                                end; guests and switches stay up between them
 #
-#   tcp      contestant= streams=1 seconds=3            TCP between two guests
-#   within   streams=1 seconds=3                        TCP within one guest, over its loopback: what its own
+#   tcp      contestant= streams=1 write=131072 seconds=3
+#            TCP between two guests; write: bytes that iperf3 writes and reads at a time. A system call of
+#            User Mode Linux costs tens of microseconds: with small ones the guests are all the limit
+#   within   streams=1 write=131072 seconds=3           TCP within one guest, over its loopback: what its own
 #                                                       TCP takes of one processor, with no switch
 #   rr       contestant= seconds=3                      64-byte ping-pong between two guests, over TCP
 #   classic  contestant= place=native|driver|guest direction=transmit|receive frames=super|1500
@@ -383,14 +385,14 @@ throughput_keys() {
 word_tcp() {
     local kind side address
     pair_of "$contestant" || return
-    observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" -P "$streams"
+    observe "$seconds" 0 "$kind" transfer "$side" "$address" 5201 "$seconds" -P "$streams" -l "$write"
     throughput_keys
 }
 
 word_within() {
     take_turn convoy-natural 2 || return
     on convoy1 10 'ip link set lo up' || give_up "convoy1 has no loopback" || return
-    observe "$seconds" 0 native transfer convoy1 127.0.0.1 5201 "$seconds" -P "$streams"
+    observe "$seconds" 0 native transfer convoy1 127.0.0.1 5201 "$seconds" -P "$streams" -l "$write"
     throughput_keys
 }
 
@@ -538,11 +540,11 @@ word_mixed() {
 
 # The results of a word are printed only when all of it has succeeded.
 answer() { # WORD KEY=VALUE...
-    local word=$1 pair contestant='' streams=1 seconds=3 place=guest direction=transmit frames=super
+    local word=$1 pair contestant='' streams=1 write=131072 seconds=3 place=guest direction=transmit frames=super
     local line=1gbit guests=1 beside=none
     shift
     for pair in "$@"; do
-        [[ $pair =~ ^(contestant|streams|seconds|place|direction|frames|line|guests|beside)=[a-z0-9+-]+$ ]] ||
+        [[ $pair =~ ^(contestant|streams|write|seconds|place|direction|frames|line|guests|beside)=[a-z0-9+-]+$ ]] ||
             { echo "failed there is no \"$pair\"" >&8 && return 1; }
         printf -v "${pair%%=*}" %s "${pair#*=}"
     done

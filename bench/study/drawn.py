@@ -42,6 +42,7 @@ WORDS = {
     "step": "{}",
     "beside": "beside: {}",
     "streams": "{} streams",
+    "write": "{} at a time",
     "direction": "{}",
     "place": "{}",
     "frames": "{}",
@@ -170,6 +171,7 @@ VALUES = {
     "load": {"max": "flat out"},
     "line": {"1gbit": "1 Gbit/s", "10gbit": "10 Gbit/s"},
     "test": {"rr": "ping-pong"},
+    "write": {"131072": "128 KiB", "1048576": "1 MiB"},
 }
 
 

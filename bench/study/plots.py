@@ -479,6 +479,8 @@ BESIDE = (
     ),
 )
 
+SMALL_WRITE = "131072"
+
 TCP = (
     Plot(
         11,
@@ -496,6 +498,24 @@ TCP = (
         ("received_bps", "goodput_bps"),
         outcomes.best_at_one("1"),
         x_scale="log",
+        where=(("write", lambda value: value == SMALL_WRITE),),
+    ),
+    Plot(
+        11,
+        "write",
+        "One TCP stream, in small and in large pieces",
+        (
+            "TCP throughput between two real Linux guests with one stream, written and read 128 KiB or 1 MiB at"
+            " a time. A system call costs tens of microseconds in User Mode Linux: in small pieces the"
+            " receiver's system calls take most of its processor, in large ones the way between the guests"
+            " does. Longer bars are better."
+        ),
+        "write",
+        "",
+        ("received_bps", "goodput_bps"),
+        outcomes.best_everywhere,
+        "bars",
+        where=(("streams", lambda value: value == "1"),),
     ),
     Plot(
         11,

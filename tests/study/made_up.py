@@ -246,15 +246,15 @@ def beside() -> list[Row]:
 def tcp() -> list[Row]:
     rows = []
     for index, contestant in enumerate(REAL):
-        for streams in (1, 4, 16, 64):
+        for streams, write in ((1, 131072), (1, 1048576), (4, 131072), (16, 131072), (64, 131072)):
             rows += point(
                 11,
                 contestant,
-                f"streams={streams} test=stream",
+                f"streams={streams} test=stream write={write}",
                 received_bps=(2e9 + index * 0.9e9) * (1 + streams / 100),
             )
         if contestant == "native":
-            rows += point(11, contestant, "place=one-guest streams=1 test=stream", received_bps=5e9)
+            rows += point(11, contestant, "place=one-guest streams=1 test=stream write=131072", received_bps=5e9)
         rows += point(11, contestant, "test=rr", delay_p50_us=76 - 6 * index, delay_p99_us=300 - 20 * index)
     return rows
 

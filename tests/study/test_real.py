@@ -68,19 +68,20 @@ class RealTest(unittest.TestCase):
                 self.assertLess(time.monotonic(), deadline, f"process {line} lives")
                 time.sleep(0.01)
 
-    def kept(self, study: Study, contestant: str) -> set[tuple[str, str, int]]:
-        return {(point.get("test", ""), point.get("streams", ""), run)
+    def kept(self, study: Study, contestant: str) -> set[tuple[str, str, str, int]]:
+        return {(point.get("test", ""), point.get("streams", ""), point.get("write", ""), run)
                 for point, run, _ in study.points.select(11, contestant)}
 
     def test_answers_become_points_and_contestants_take_turns(self) -> None:
         study = self.study()
         asked = self.run_eleven(study)
-        self.assertEqual(asked[:3], ["start 4 5 7", "tcp contestant=convoy-natural seconds=1 streams=1",
-                                     "tcp contestant=convoy-adaptive seconds=1 streams=1"])
+        self.assertEqual(asked[:3], ["start 4 5 7", "tcp contestant=convoy-natural seconds=1 streams=1 write=131072",
+                                     "tcp contestant=convoy-adaptive seconds=1 streams=1 write=131072"])
         self.assertEqual(asked[-1], "ended")
         self.assertEqual(asked.count("start 4 5 7"), 1)
-        every = {(test, streams, run) for run in (0, 1)
-                 for test, streams in (("stream", "1"), ("stream", "16"), ("rr", ""))}
+        every = {(*words, run) for run in (0, 1)
+                 for words in (("stream", "1", "131072"), ("stream", "1", "1048576"),
+                               ("stream", "16", "131072"), ("rr", "", ""))}
         for contestant in ("convoy adaptive", "bridge+tap", "native"):
             self.assertEqual(self.kept(study, contestant), every)
         self.assertEqual(study.points.get(11, "native", "test=rr", 1)["received_bps"], 1.5e9)
@@ -103,7 +104,7 @@ class RealTest(unittest.TestCase):
                 self.assertEqual(set(study.failed), {"11 bridge+tap stream", "11 bridge+tap rr"})
                 self.assertIn(sentence, study.failed["11 bridge+tap rr"])
                 self.assertEqual(self.kept(study, "bridge+tap"), set())
-                self.assertEqual(len(self.kept(study, "native")), 6)
+                self.assertEqual(len(self.kept(study, "native")), 8)
                 tried = [line for line in asked if "contestant=bridge+tap" in line]
                 self.assertEqual(len(tried), 2, "once in each part")
                 self.assert_gone(asked)

@@ -395,10 +395,11 @@ class AheadTest(Folder):
         for row, experiment, words, metric, good, bad in (
             (1, 3, "size=1514 flows=1", "received_bps", 1.81, 1.79),
             (2, 6, "size=64 load=50", "cpu_ns_per_packet", 0.33, 0.34),
-            (3, 11, "streams=1 test=stream", "received_bps", 1.31, 1.29),
-            (4, 11, "test=rr", "delay_p50_us", 1.0, 1.01),
-            (6, 6, "size=64 load=50", "delay_p99_us", 0.99, 1.01),
-            (7, 7, "size=64 load=50", "delay_p99_us", 0.99, 1.01),
+            (3, 11, "streams=1 test=stream write=131072", "received_bps", 1.31, 1.29),
+            (4, 11, "streams=1 test=stream write=1048576", "received_bps", 1.31, 1.29),
+            (5, 11, "test=rr", "delay_p50_us", 1.0, 1.01),
+            (7, 6, "size=64 load=50", "delay_p99_us", 0.99, 1.01),
+            (8, 7, "size=64 load=50", "delay_p99_us", 0.99, 1.01),
         ):
             peers = {"testpmd": 100.0 * (0.5 if good > 1 else 2.0), "ovs-dpdk": 100.0}
             self.assertEqual(
@@ -419,15 +420,15 @@ class AheadTest(Folder):
             rows += [
                 (4, "convoy adaptive", "guests=64 size=64", run, "fairness", fairness) for run in range(3)
             ]
-            self.assertEqual(self.verdict(5, rows), verdict)
-        self.assertEqual(self.verdict(5, []), ahead.OPEN)
+            self.assertEqual(self.verdict(6, rows), verdict)
+        self.assertEqual(self.verdict(6, []), ahead.OPEN)
 
     def test_many_guests_of_who_carries_most(self) -> None:
         """A mode that carried next to nothing over 2 guests has a large share, and is not the best."""
         rows = made_up.guests() + made_up.point(4, "convoy natural", "guests=64 size=64", received_pps=20e6)
         rows = [row for row in rows if row[1:3] != ("convoy off", "guests=2 size=64")]
         rows += made_up.point(4, "convoy off", "guests=2 size=64", received_pps=1e5)
-        self.assertEqual(ahead.rows(self.medians(rows))[5].ours.contestant, "convoy natural")
+        self.assertEqual(ahead.rows(self.medians(rows))[6].ours.contestant, "convoy natural")
 
     def test_delay_of_who_loses_does_not_count(self) -> None:
         """A peer that drops what would have waited is not the best, and a mode of ours neither."""
@@ -435,11 +436,11 @@ class AheadTest(Folder):
         for name, received in (("convoy adaptive", 995.0), ("testpmd", 991.0), ("ovs-dpdk", 980.0)):
             rows += made_up.point(7, name, "size=64 load=50", offered_pps=1000.0)
             rows += [(7, name, "size=64 load=50", run, "received_pps", received) for run in range(3)]
-        row = ahead.rows(self.medians(rows))[7]
+        row = ahead.rows(self.medians(rows))[8]
         self.assertEqual((row.peer.contestant, row.verdict), ("testpmd", ahead.HOLDS))
 
     def test_one_run_is_not_judged(self) -> None:
-        rows = self.both(11, "streams=1 test=stream", "received_bps", 4e9, {"bridge+tap": 1e9})
+        rows = self.both(11, "streams=1 test=stream write=131072", "received_bps", 4e9, {"bridge+tap": 1e9})
         self.assertEqual(self.verdict(3, rows), ahead.HOLDS)
         self.assertEqual(self.verdict(3, [row for row in rows if row[3] == 0]), ahead.ONE_RUN)
 
@@ -447,20 +448,20 @@ class AheadTest(Folder):
         for theirs, why in (((9e9, 11e9, 13e9), "within the spread"), ((5e9, 6e9, 9e9), "")):
             rows: list[made_up.Row] = []
             for name, values in (("convoy off", (10e9, 12e9, 14e9)), ("bridge+tap", theirs)):
-                rows += [(11, name, "streams=1", run, "received_bps", value) for run, value in enumerate(values)]
+                rows += [(11, name, "streams=1 write=131072", run, "received_bps", value) for run, value in enumerate(values)]
             self.assertEqual(ahead.rows(self.medians(rows))[3].why, why)
 
     def test_another_weight_is_no_default(self) -> None:
         words = "load=50 size=64 d_us=25 weight=0.001"
         rows = self.both(7, words, "delay_p99_us", 50.0, {})
         rows += made_up.point(7, "convoy natural", "load=50 size=64", delay_p99_us=40.0)
-        row = ahead.rows(self.medians(rows))[7]
+        row = ahead.rows(self.medians(rows))[8]
         self.assertIsNone(row.default)
         self.assertEqual(row.ours.contestant, "convoy natural")
-        self.assertIn("delay-weight 0.001", ahead.figures_of(self.medians(rows), ahead.WORKS[6])[0].text)
+        self.assertIn("delay-weight 0.001", ahead.figures_of(self.medians(rows), ahead.WORKS[7])[0].text)
 
     def test_native_is_no_peer(self) -> None:
-        rows = self.both(11, "streams=1 test=stream", "received_bps", 4e9, {"native": 1e9})
+        rows = self.both(11, "streams=1 test=stream write=131072", "received_bps", 4e9, {"native": 1e9})
         self.assertEqual(self.verdict(3, rows), ahead.OPEN)
 
     def test_default_mode_is_named_beside_the_best(self) -> None:
