@@ -36,6 +36,7 @@
 # Everything runs in network, mount and process namespaces of its own and ends with this script. Needs
 # root. BUILD: folder with convoyd (default build/gcc). CPUS: three processors, for guests 1 and 3,
 # for guests 2 and 4 and the far host, and for a switch that polls; convoyd runs where it likes.
+# WORKERS: how many threads it has that move packets (default 1).
 set -u
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -168,7 +169,8 @@ switch_up_convoy() {
         give_up "convoyd has ended by itself; its log ends with: $(last_said "$RUN_DIR/log")"
         return
     fi
-    daemon_start "ports:
+    daemon_start "workers: ${WORKERS:-1}
+ports:
   - {name: v1}
   - {name: v2}
   - {name: v3}
