@@ -6,9 +6,10 @@
 #   bench/real_guests.sh                         words from standard input, one line each, until its
 #                                                end; guests and switches stay up between them
 #
-#   tcp      contestant= streams=1 write=131072 seconds=3
+#   tcp      contestant= streams=1 write=131072 workers=1 seconds=3
 #            TCP between two guests; write: bytes that iperf3 writes and reads at a time. A system call of
-#            User Mode Linux costs tens of microseconds: with small ones the guests are all the limit
+#            User Mode Linux costs tens of microseconds: with small ones the guests are all the limit.
+#            workers: threads of convoyd that move packets; for another number it is started anew
 #   within   streams=1 write=131072 seconds=3           TCP within one guest, over its loopback: what its own
 #                                                       TCP takes of one processor, with no switch
 #   rr       contestant= seconds=3                      64-byte ping-pong between two guests, over TCP
@@ -36,7 +37,6 @@
 # Everything runs in network, mount and process namespaces of its own and ends with this script. Needs
 # root. BUILD: folder with convoyd (default build/gcc). CPUS: three processors, for guests 1 and 3,
 # for guests 2 and 4 and the far host, and for a switch that polls; convoyd runs where it likes.
-# WORKERS: how many threads it has that move packets (default 1).
 set -u
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -162,6 +162,10 @@ switch_up_native() { :; }
 has_interface() { ip link show dev "$1" >/dev/null 2>&1; } # INTERFACE
 
 switch_up_convoy() {
+    if [[ -n $DAEMON_PID && $DAEMON_WORKERS != "$workers" ]]; then
+        guests_down convoy
+        daemon_stop
+    fi
     if [[ -n $DAEMON_PID ]]; then
         kill -0 "$DAEMON_PID" 2>/dev/null && return
         guests_down convoy
@@ -169,7 +173,8 @@ switch_up_convoy() {
         give_up "convoyd has ended by itself; its log ends with: $(last_said "$RUN_DIR/log")"
         return
     fi
-    daemon_start "workers: ${WORKERS:-1}
+    DAEMON_WORKERS=$workers
+    daemon_start "workers: $workers
 ports:
   - {name: v1}
   - {name: v2}
@@ -542,11 +547,12 @@ word_mixed() {
 
 # The results of a word are printed only when all of it has succeeded.
 answer() { # WORD KEY=VALUE...
-    local word=$1 pair contestant='' streams=1 write=131072 seconds=3 place=guest direction=transmit frames=super
+    local word=$1 pair contestant='' streams=1 write=131072 workers=1 seconds=3
+    local place=guest direction=transmit frames=super
     local line=1gbit guests=1 beside=none
     shift
     for pair in "$@"; do
-        [[ $pair =~ ^(contestant|streams|write|seconds|place|direction|frames|line|guests|beside)=[a-z0-9+-]+$ ]] ||
+        [[ $pair =~ ^(contestant|streams|write|workers|seconds|place|direction|frames|line|guests|beside)=[a-z0-9+-]+$ ]] ||
             { echo "failed there is no \"$pair\"" >&8 && return 1; }
         printf -v "${pair%%=*}" %s "${pair#*=}"
     done

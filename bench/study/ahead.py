@@ -151,8 +151,8 @@ def carried(metrics: dict[str, Spread]) -> bool:
 
 
 def is_default(place: Place) -> bool:
-    """Whether it is the default mode, and no delay-weight was asked for."""
-    return place.contestant == DEFAULT_MODE and not place.value("weight")
+    """Whether it is the default mode, and nothing else was asked for."""
+    return place.contestant == DEFAULT_MODE and not place.value("weight") and not place.value("workers")
 
 
 def wanted_places(medians: Medians, work: Work) -> dict[Place, Spread]:
@@ -183,6 +183,7 @@ def figures_of(medians: Medians, work: Work) -> list[Figure]:
                 ("t_us", "T = {} µs"),
                 ("d_us", "D = {} µs"),
                 ("weight", "delay-weight {}"),
+                ("workers", "{} workers"),
                 ("rule", "{}"),
             )
             if place.value(name)

@@ -43,6 +43,7 @@ WORDS = {
     "beside": "beside: {}",
     "streams": "{} streams",
     "write": "{} at a time",
+    "workers": "{} workers",
     "direction": "{}",
     "place": "{}",
     "frames": "{}",

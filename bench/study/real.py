@@ -231,7 +231,9 @@ def tcp_between_guests(study: Study) -> None:
     """Throughput by the number of streams, and 64-byte requests and answers (TCP_RR), half a round trip.
 
     One stream is written and read in small and in large pieces: with small ones (iperf3's own 128 KiB) system
-    calls, which are dear in User Mode Linux, take most of the receiver's processor, whatever the switch. Also within one guest, without any switch: what a guest's own TCP makes of one processor. A pair has two.
+    calls, which are dear in User Mode Linux, take most of the receiver's processor, whatever the switch. In
+    large ones also over a switch with two workers: one takes what the other delivers. Also within one guest,
+    without any switch: what a guest's own TCP makes of one processor. A pair has two.
     """
     peers = ("bridge+tap", "native", "testpmd", "ovs-dpdk")
     modes = ("convoy natural", "convoy adaptive") if study.quick else MODES
@@ -244,6 +246,10 @@ def tcp_between_guests(study: Study) -> None:
         if not study.quick:
             points.append(Point("native", "within", words, {"test": "stream", **words, "place": "one-guest"},
                                 "within"))
+        if write == LARGE_WRITE and not study.quick:
+            words = {**words, "workers": 2}
+            points += [Point(contestant, "tcp", words, {"test": "stream", **words}, "workers")
+                       for contestant in ("convoy natural", "convoy adaptive")]
     points += [Point(contestant, "rr", {}, {"test": "rr"}, "rr")
                for contestant in (modes[-1:] if study.quick else modes) + peers]
     measure_all(study, 11, points)

@@ -255,6 +255,10 @@ def tcp() -> list[Row]:
             )
         if contestant == "native":
             rows += point(11, contestant, "place=one-guest streams=1 test=stream write=131072", received_bps=5e9)
+        if contestant in ("convoy natural", "convoy adaptive"):
+            rows += point(
+                11, contestant, "streams=1 test=stream workers=2 write=1048576", received_bps=28e9 + index * 1e9
+            )
         rows += point(11, contestant, "test=rr", delay_p50_us=76 - 6 * index, delay_p99_us=300 - 20 * index)
     return rows
 

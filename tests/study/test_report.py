@@ -448,7 +448,10 @@ class AheadTest(Folder):
         for theirs, why in (((9e9, 11e9, 13e9), "within the spread"), ((5e9, 6e9, 9e9), "")):
             rows: list[made_up.Row] = []
             for name, values in (("convoy off", (10e9, 12e9, 14e9)), ("bridge+tap", theirs)):
-                rows += [(11, name, "streams=1 write=131072", run, "received_bps", value) for run, value in enumerate(values)]
+                rows += [
+                    (11, name, "streams=1 write=131072", run, "received_bps", value)
+                    for run, value in enumerate(values)
+                ]
             self.assertEqual(ahead.rows(self.medians(rows))[3].why, why)
 
     def test_another_weight_is_no_default(self) -> None:
@@ -459,6 +462,14 @@ class AheadTest(Folder):
         self.assertIsNone(row.default)
         self.assertEqual(row.ours.contestant, "convoy natural")
         self.assertIn("delay-weight 0.001", ahead.figures_of(self.medians(rows), ahead.WORKS[7])[0].text)
+
+    def test_more_workers_are_no_default(self) -> None:
+        words = "streams=1 test=stream write=1048576"
+        rows = self.both(11, words, "received_bps", 20e9, {"bridge+tap": 20e9})
+        rows += made_up.point(11, "convoy adaptive", words + " workers=2", received_bps=30e9)
+        row = ahead.rows(self.medians(rows))[4]
+        self.assertEqual((row.verdict, row.ours.text), (ahead.HOLDS, "30.0 Gbit/s, convoy adaptive, 2 workers"))
+        self.assertEqual(row.default.value, 20e9)
 
     def test_native_is_no_peer(self) -> None:
         rows = self.both(11, "streams=1 test=stream write=131072", "received_bps", 4e9, {"native": 1e9})
