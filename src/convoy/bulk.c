@@ -22,6 +22,7 @@ void bulk_burst_ended(struct bulk *bulk, uint64_t now_ns)
     if (!is_large)
         bulk->again_ns = now_ns + BULK_AGAIN_NS;
     /* What came while the worker polled says nothing of what comes while it sleeps. */
-    *bulk =
-        (struct bulk){.last_ns = bulk->last_ns, .is_bulk = is_large, .again_ns = bulk->again_ns};
+    bulk->mean = bulk->mean_square = 0;
+    bulk->known = 0;
+    bulk->is_bulk = is_large;
 }

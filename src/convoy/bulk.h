@@ -17,11 +17,12 @@
 
 #include "base/compiler.h"
 
-/* A look that finds nothing so long after the last one that found something ends a burst; it is
- * about what a wake-up takes. (A thread that was kept from looking has not seen a silence.) */
+/* A burst ends with a look in vain when the last round that found frames began so long ago; that is
+ * about what a wake-up takes. As long as each look finds frames it goes on, however far apart they
+ * are: the thread was copying, or kept from running. */
 #define BULK_SILENCE_NS UINT64_C(20000)
 
-/* Bursts of so many bytes are large: to copy them takes several times as long. */
+/* Bursts of so many bytes are large: to copy them takes several times as long as a wake-up. */
 #define BULK_BYTES UINT64_C(524288)
 
 /* After so long traffic that fell apart is tried again. */
@@ -29,7 +30,7 @@
 
 struct bulk {
     uint64_t bytes;   /* of the burst under way */
-    uint64_t last_ns; /* when its last frames were found */
+    uint64_t last_ns; /* when the round began that last found frames */
     /* Decaying means over bursts: of their bytes, and of the square of those. The second over the
      * first is the size of the burst in which a byte comes on average, whatever the number of
      * small ones, such as acknowledgements, in between. */

@@ -1,14 +1,13 @@
 /*
  * When a worker rests. A queue that has had no frames for a while is armed: its guest is asked to
  * kick, or for one kick for several frames when its traffic tells that they come soon; then it is
- * looked at once more in time. The while is at most the worker's poll_ns, and shorter for a queue
+ * looked at once more in time. The while is at most the worker's poll_ns. It is shorter for a queue
  * whose kicks have shown that it is silent for longer as a rule: polling it would find nothing, and
- * would take a processor that a guest may need; or while traffic comes in bulk (convoy/bulk.h). A
- * queue whose traffic is dense may rest although it
- * had frames a moment ago: asked for one kick for a convoy. When no queue is left to poll, the
- * thread sleeps in epoll until a kick, a request of another thread, or the moment at which a convoy
- * is due. With no convoy waiting there is no timer, so an idle switch uses no processor time at
- * all.
+ * would take a processor that a guest may need. And it is shorter while traffic comes in bulk
+ * (convoy/bulk.h). A queue whose traffic is dense may rest although it had frames a moment ago:
+ * asked for one kick for a convoy. When no queue is left to poll, the thread sleeps in epoll until
+ * a kick, a request of another thread, or the moment at which a convoy is due. With no convoy
+ * waiting there is no timer, so an idle switch uses no processor time at all.
  *
  * Descriptors are watched for edges: every kick is an event of its own, and nobody has to read
  * the eventfd to clear it.
@@ -234,6 +233,12 @@ void worker_end_rest(const struct worker *worker, struct port_queue *queue)
     queue->is_resting = false;
 }
 
+/* A thread that is bound has the processor that it was given, and polls it as it was told. */
+static uint64_t poll_ns(const struct worker *worker, const struct port_queue *queue)
+{
+    return worker->cpu < 0 ? bulk_poll_ns(&worker->bulk, queue->poll_ns) : queue->poll_ns;
+}
+
 /* Arms what was idle for long, and, when there is nothing else to do (`may_rest`), what is dense.
  * True: something is still worth polling. */
 static bool arm_idle_queues(struct worker *worker, bool may_rest)
@@ -246,9 +251,8 @@ static bool arm_idle_queues(struct worker *worker, bool may_rest)
     for (unsigned i = 0; i < worker->polled_count; i++) {
         struct port_queue *queue = worker->polled[i];
         unsigned dense = may_rest ? dense_packets(worker, queue) : 0;
-        bool is_idle =
-            !queue->is_held_back && (dense > 0 || worker->now_ns - queue->active_ns >=
-                                                      bulk_poll_ns(&worker->bulk, queue->poll_ns));
+        bool is_idle = !queue->is_held_back &&
+                       (dense > 0 || worker->now_ns - queue->active_ns >= poll_ns(worker, queue));
 
         if (is_idle && worker->now_ns >= queue->look_ns && arm_queue(worker, queue, dense) &&
             !queue->look_ns) {
@@ -374,6 +378,7 @@ static void sleep_until(struct worker *worker, uint64_t due_ns)
             (void)look(worker, NULL);
         else
             sleep_for(worker, left_ns);
+        bulk_silent(&worker->bulk, worker->now_ns);
     }
     __atomic_store_n(&worker->is_asleep, false, __ATOMIC_SEQ_CST);
     watchdog_notice(worker->watchdog);

@@ -134,6 +134,7 @@ static long get_state(pid_t pid, struct iovec *part)
 static long set_state(pid_t pid, const struct iovec *part)
 {
     struct iovec whole = {whole_state, whole_state_bytes(pid)};
+    size_t bytes = part->iov_len < whole.iov_len ? part->iov_len : whole.iov_len;
 
     if (whole.iov_len == 0)
         return -1;
@@ -141,17 +142,13 @@ static long set_state(pid_t pid, const struct iovec *part)
         errno = EFAULT;
         return -1;
     }
-    if (pid == known.pid && part->iov_len >= known.bytes &&
-        memcmp(part->iov_base, known.state, known.bytes) == 0)
+    if (pid == known.pid && bytes == known.bytes && memcmp(part->iov_base, known.state, bytes) == 0)
         return 0;
     known.pid = 0;
-    if (part->iov_len >= whole.iov_len) {
-        memcpy(whole_state, part->iov_base, whole.iov_len);
-    } else {
-        memcpy(whole_state, part->iov_base, part->iov_len);
-        memset(whole_state + part->iov_len, 0, whole.iov_len - part->iov_len);
-        strike_components(whole_state, part->iov_len);
-    }
+    memcpy(whole_state, part->iov_base, bytes);
+    memset(whole_state + bytes, 0, whole.iov_len - bytes);
+    if (bytes < whole.iov_len)
+        strike_components(whole_state, bytes);
     return kernel_ptrace(PTRACE_SETREGSET, pid, (void *)NT_X86_XSTATE, &whole);
 }
 

@@ -162,6 +162,25 @@ static void bulk_is_not_polled_for(void **state)
     assert_in_range(slept_between_bursts(sim, 16), 60, 100);
     assert_in_range(slept_between_bursts(sim, 1), 0, 5);
     assert_int_equal(sim_queue(sim, 1)->delivered, 2 * BURSTS * (1 + 16 + 1));
+    /* Who has a processor of its own uses it. */
+    sim->workers[0].cpu = 0;
+    assert_in_range(slept_between_bursts(sim, 16), 0, 5);
+    sim_free(sim);
+}
+
+/* What the worker has slept between is not one burst, though no look was in vain for long. */
+static void sleeping_ends_a_burst(void **state)
+{
+    struct sim *sim = world_new(HOLD_NATURAL);
+
+    (void)state;
+    for (unsigned i = 0; i < BURSTS; i++) {
+        fake_port_now_ns = sim->now_ns;
+        fake_queue_segments_for(sim_queue(sim, 0), 1, 1, SUPER_BYTES);
+        run_for(sim, 1000000);
+    }
+    assert_int_equal(sim_queue(sim, 0)->base.poll_ns, 0);
+    assert_int_equal(sim->workers[0].bulk.bytes, SUPER_BYTES);
     sim_free(sim);
 }
 
@@ -958,6 +977,7 @@ int main(void)
         cmocka_unit_test(kick_wakes_and_polling_ends),
         cmocka_unit_test(slow_queue_is_not_polled),
         cmocka_unit_test(bulk_is_not_polled_for),
+        cmocka_unit_test(sleeping_ends_a_burst),
         cmocka_unit_test(kicks_are_asked_for_in_groups),
         cmocka_unit_test(frames_of_a_group_are_taken_in_time),
         cmocka_unit_test(group_that_is_asked_for_is_not_forgotten),
