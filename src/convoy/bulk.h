@@ -26,7 +26,7 @@
 #define BULK_BYTES UINT64_C(524288)
 
 /* After so long traffic that fell apart is tried again. */
-#define BULK_AGAIN_NS UINT64_C(1000000000)
+#define BULK_AGAIN_NS UINT64_C(250000000)
 
 struct bulk {
     uint64_t bytes;   /* of the burst under way */

@@ -132,7 +132,9 @@ struct worker {
     uint64_t learnt_ns;           /* when wake_s last was */
     double look_s;                /* measured: a look at the descriptors, decaying mean */
     struct bulk bulk;             /* whether to sleep between bursts */
-    unsigned outlet_limit;        /* outlets[outlet_limit ..] are all absent */
+    bool may_defer;        /* nobody has chosen a scheduling policy for us, nor a processor */
+    bool defers;           /* to guests: it is scheduled as SCHED_BATCH */
+    unsigned outlet_limit; /* outlets[outlet_limit ..] are all absent */
     struct outlet outlets[PORTS_MAX];
     struct exchange exchanges[WORKERS_MAX]; /* to each peer */
 

@@ -29,21 +29,6 @@ static void run_command(struct worker *worker)
     sem_post(&command->done);
 }
 
-/*
- * A worker that is woken does not interrupt a guest that runs, if no other processor is idle: the
- * sender that has just kicked has more to send, the receiver is not done with what it has, and the
- * convoy grows meanwhile. It still gets its share of the processor, if later. Only where nobody has
- * chosen otherwise for us: another policy, or a processor to be bound to. (Failing that, it
- * interrupts as any thread does.)
- */
-static void let_guests_finish(const struct worker *worker)
-{
-    static const struct sched_param none;
-
-    if (worker->cpu < 0 && sched_getscheduler(0) == SCHED_OTHER)
-        (void)sched_setscheduler(0, SCHED_BATCH, &none);
-}
-
 static void *worker_main(void *context)
 {
     struct worker *worker = context;
@@ -51,7 +36,7 @@ static void *worker_main(void *context)
 
     snprintf(name, sizeof(name), "worker-%u", worker->id);
     (void)prctl(PR_SET_NAME, name);
-    let_guests_finish(worker);
+    worker->may_defer = worker->cpu < 0 && sched_getscheduler(0) == SCHED_OTHER;
     /* Convoys are held for microseconds: the default slack of 50 would be all of it. */
     (void)prctl(PR_SET_TIMERSLACK, 1);
     worker_learn_wake(worker);

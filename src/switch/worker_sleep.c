@@ -13,6 +13,7 @@
  * the eventfd to clear it.
  */
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -233,6 +234,23 @@ void worker_end_rest(const struct worker *worker, struct port_queue *queue)
     queue->is_resting = false;
 }
 
+/*
+ * A look was in vain. While traffic comes in bulk, a worker that is woken interrupts no guest that
+ * runs: the sender that has just kicked has more to send, the receiver is not done with what it
+ * has, and the convoy grows meanwhile. Else it is woken for single packets, whose way must not
+ * wait until a guest that computes has used up its slice.
+ */
+static void note_silence(struct worker *worker)
+{
+    static const struct sched_param none;
+
+    bulk_silent(&worker->bulk, worker->now_ns);
+    if (CV_LIKELY(worker->bulk.is_bulk == worker->defers) || !worker->may_defer)
+        return;
+    worker->defers = worker->bulk.is_bulk;
+    (void)sched_setscheduler(0, worker->defers ? SCHED_BATCH : SCHED_OTHER, &none);
+}
+
 /* A thread that is bound has the processor that it was given, and polls it as it was told. */
 static uint64_t poll_ns(const struct worker *worker, const struct port_queue *queue)
 {
@@ -378,7 +396,7 @@ static void sleep_until(struct worker *worker, uint64_t due_ns)
             (void)look(worker, NULL);
         else
             sleep_for(worker, left_ns);
-        bulk_silent(&worker->bulk, worker->now_ns);
+        note_silence(worker);
     }
     __atomic_store_n(&worker->is_asleep, false, __ATOMIC_SEQ_CST);
     watchdog_notice(worker->watchdog);
@@ -421,7 +439,7 @@ static bool prepare_sleep(struct worker *worker)
 
 void worker_rest(struct worker *worker)
 {
-    bulk_silent(&worker->bulk, worker->now_ns);
+    note_silence(worker);
     if (!prepare_sleep(worker)) {
         if (worker->now_ns - worker->looked_ns >= GLANCE_NS)
             glance(worker);

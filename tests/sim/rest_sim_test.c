@@ -4,6 +4,7 @@
  * no processor time wasted. Method: whole workers (sim_loop.h) on fake ports whose kicks are real
  * eventfds, at moments that a test or a seed chooses.
  */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -158,9 +159,13 @@ static void bulk_is_not_polled_for(void **state)
 
     (void)state;
     sim->workers[0].poll_ns = LONG_POLL_NS;
+    sim->workers[0].may_defer = sched_getscheduler(0) == SCHED_OTHER;
     assert_in_range(slept_between_bursts(sim, 1), 0, 5);
+    assert_int_not_equal(sched_getscheduler(0), SCHED_BATCH);
     assert_in_range(slept_between_bursts(sim, 16), 60, 100);
+    assert_int_equal(sched_getscheduler(0) == SCHED_BATCH, sim->workers[0].may_defer);
     assert_in_range(slept_between_bursts(sim, 1), 0, 5);
+    assert_int_not_equal(sched_getscheduler(0), SCHED_BATCH);
     assert_int_equal(sim_queue(sim, 1)->delivered, 2 * BURSTS * (1 + 16 + 1));
     /* Who has a processor of its own uses it. */
     sim->workers[0].cpu = 0;
