@@ -163,16 +163,12 @@ has_interface() { ip link show dev "$1" >/dev/null 2>&1; } # INTERFACE
 
 switch_up_convoy() {
     if [[ -n $DAEMON_PID ]]; then
-        if kill -0 "$DAEMON_PID" 2>/dev/null; then
-            [[ $DAEMON_WORKERS != "$workers" ]] || return 0
-            guests_down convoy
-            daemon_stop
-        else
-            guests_down convoy
-            daemon_stop
-            give_up "convoyd has ended by itself; its log ends with: $(last_said "$RUN_DIR/log")"
-            return
-        fi
+        kill -0 "$DAEMON_PID" 2>/dev/null ||
+            WHY="convoyd has ended by itself; its log ends with: $(last_said "$RUN_DIR/log")"
+        [[ -n $WHY || $DAEMON_WORKERS != "$workers" ]] || return 0
+        guests_down convoy
+        daemon_stop
+        [[ -z $WHY ]] || return
     fi
     DAEMON_WORKERS=$workers
     daemon_start "workers: $workers

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .medians import Medians, Place, Spread
+from .points import LARGE_WRITE, SMALL_WRITE
 from .units import number, quantity
 
 PEERS = ("ovs-dpdk", "testpmd", "bridge+tap")
@@ -94,7 +95,7 @@ WORKS = (
         "at least 1.3 times the best peer",
         11,
         "received_bps",
-        (("streams", ("1",)), ("write", ("131072",))),
+        (("streams", ("1",)), ("write", (str(SMALL_WRITE),))),
         "bps",
         "higher",
         1.3,
@@ -104,7 +105,7 @@ WORKS = (
         "at least 1.3 times the best peer",
         11,
         "received_bps",
-        (("streams", ("1",)), ("write", ("1048576",))),
+        (("streams", ("1",)), ("write", (str(LARGE_WRITE),))),
         "bps",
         "higher",
         1.3,

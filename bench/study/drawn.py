@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from . import svg
 from .medians import Medians, Parameters, Place, Spread, as_number
+from .points import LARGE_WRITE, SMALL_WRITE
 from .units import metric_of, number, quantity, unit_for
 
 # Contestants in the order of the page. The place is the style (colour and marker), everywhere the same.
@@ -172,7 +173,7 @@ VALUES = {
     "load": {"max": "flat out"},
     "line": {"1gbit": "1 Gbit/s", "10gbit": "10 Gbit/s"},
     "test": {"rr": "ping-pong"},
-    "write": {"131072": "128 KiB", "1048576": "1 MiB"},
+    "write": {str(SMALL_WRITE): "128 KiB", str(LARGE_WRITE): "1 MiB"},
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from . import outcomes
 from .drawn import Plot
 from .medians import as_number
+from .points import SMALL_WRITE
 
 
 @dataclass(frozen=True)
@@ -479,8 +480,6 @@ BESIDE = (
     ),
 )
 
-SMALL_WRITE = "131072"
-
 TCP = (
     Plot(
         11,
@@ -498,7 +497,7 @@ TCP = (
         ("received_bps", "goodput_bps"),
         outcomes.best_at_one("1"),
         x_scale="log",
-        where=(("write", lambda value: value == SMALL_WRITE),),
+        where=(("write", lambda value: value == str(SMALL_WRITE)),),
     ),
     Plot(
         11,

@@ -13,6 +13,9 @@ from typing import Iterable, Iterator, Mapping
 
 COLUMNS = ("experiment", "contestant", "parameters", "run", "metric", "value")
 
+# Values of the parameter "write" of TCP streams: bytes that iperf3 writes and reads at a time.
+SMALL_WRITE, LARGE_WRITE = 131072, 1048576
+
 Key = tuple[str, str, str, int]
 
 

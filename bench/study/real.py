@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Callable, Iterable
 
 from . import cores, processes, switches
-from .points import parameters_text
+from .points import LARGE_WRITE, SMALL_WRITE, parameters_text
 from .study import MODES, PEERS, Study, StudyError
 
 ANSWER_S = 300  # for one measurement, with the boot of its guests
@@ -222,10 +222,6 @@ def ping_pong_beside_others(study: Study) -> None:
 
 
 # --- 11: TCP between two guests ----------------------------------------------------------------------------
-
-# Bytes that iperf3 writes and reads at a time.
-SMALL_WRITE, LARGE_WRITE = 131072, 1048576
-
 
 def tcp_between_guests(study: Study) -> None:
     """Throughput by the number of streams, and 64-byte requests and answers (TCP_RR), half a round trip.
